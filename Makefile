@@ -1,0 +1,65 @@
+# Every target sets up what it needs by itself. `make help` lists them.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+PROTO_VENV := .venv-proto
+BIN := $(VENV)/bin
+BASE ?= main
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test check lint type proto proto-check proto-lint build bench lock clean
+
+help: ## Show this list.
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+# A stamp a group: a target installs what it needs and no more, and a second run installs nothing.
+SOURCES := pyproject.toml client/pyproject.toml
+$(VENV)/.%: locks/%.txt $(SOURCES) scripts/setup
+	@PYTHON="$(PYTHON)" sh scripts/setup $(VENV) $*
+
+setup: $(VENV)/.dev ## Make the development environment .venv/.
+
+demo: $(VENV)/.demo ## Send a real mail through a real call and show it as it arrived.
+	@$(BIN)/python examples/demo.py
+
+run: $(VENV)/.demo ## Serve on 127.0.0.1:50051 with an embedded inbox that prints what arrives.
+	@$(BIN)/python examples/demo.py --serve
+
+test: $(VENV)/.test ## Run every test that needs no installed server.
+	@$(BIN)/python -m pytest -m "not needs_server" $(ARGS)
+
+check: lint type proto-check proto-lint ## All that CI checks beside the tests.
+
+lint: $(VENV)/.dev ## ruff: lint and format.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+type: $(VENV)/.dev ## mypy --strict, and pyright on the public API.
+	@$(BIN)/mypy
+	@$(BIN)/mypy --strict tests/typing
+	@$(BIN)/pyright
+
+proto: $(PROTO_VENV)/.proto ## Generate the stubs in client/src from protos/.
+	@$(PROTO_VENV)/bin/python scripts/generate_stubs.py
+
+proto-check: $(PROTO_VENV)/.proto ## Fail if the committed stubs are not those of protos/.
+	@$(PROTO_VENV)/bin/python scripts/generate_stubs.py --check
+
+$(PROTO_VENV)/.proto: locks/proto.txt scripts/setup
+	@PYTHON="$(PYTHON)" sh scripts/setup $(PROTO_VENV) proto
+
+proto-lint: $(VENV)/.dev ## buf: lint, format and breaking changes against BASE (main).
+	@$(BIN)/buf lint protos
+	@$(BIN)/buf format --diff --exit-code protos
+	@sh scripts/buf-breaking $(BIN)/buf $(BASE)
+
+build: $(VENV)/.dev ## Build the wheels and sdists of both distributions into dist/.
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation --outdir dist client
+	@$(BIN)/python -m build --no-isolation --outdir dist .
+
+lock: ## Refresh locks/ from the pyproject files (needs uv).
+	@sh scripts/lock
+
+clean: ## Remove environments, builds and caches.
+	@rm -rf $(VENV) $(PROTO_VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

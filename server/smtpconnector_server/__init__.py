@@ -1,0 +1,3 @@
+"""smtpconnector: a gRPC service that sends templated e-mails through any SMTP server."""
+
+__version__ = "0.1.0"

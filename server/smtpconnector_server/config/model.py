@@ -1,0 +1,193 @@
+"""The connector's configuration as the rest of the service knows it.
+
+Every value here has passed the validator: hosts are ASCII, addresses parse, limits hold. The model is immutable and
+hashable, so that what is made from it (TLS contexts, compiled templates, connection pools) can be kept by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TypeAlias
+
+from smtpconnector_server.config.secret import Secret
+
+
+class TlsMode(Enum):
+    """When TLS begins on a connection."""
+
+    IMPLICIT = "implicit"
+    """From the first octet, usually on port 465 (RFC 8314, section 3.3)."""
+    STARTTLS_REQUIRED = "starttls_required"
+    """By STARTTLS (RFC 3207); a server that does not offer it is refused."""
+    STARTTLS_OFFERED = "starttls_offered"
+    """By STARTTLS where the server offers it. Credentials never go without TLS."""
+    DISABLED = "disabled"
+    """Never. Credentials, if there are any, go in the clear."""
+
+
+class TlsVersion(Enum):
+    """A version of TLS, by the name that OpenSSL and Node.js give it."""
+
+    TLS_1_0 = "TLSv1"
+    TLS_1_1 = "TLSv1.1"
+    TLS_1_2 = "TLSv1.2"
+    TLS_1_3 = "TLSv1.3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsOptions:
+    """How the server's certificate is checked, and which one is shown to it. PEM text, never a path."""
+
+    server_name: str | None = None
+    """The name that the certificate must carry and that is sent as SNI. None: the host."""
+    ca_pem: str | None = None
+    """Trusted roots, in place of the system's. None: the system's."""
+    client_cert_pem: str | None = None
+    client_key_pem: Secret | None = None
+    client_key_passphrase: Secret | None = None
+    min_version: TlsVersion = TlsVersion.TLS_1_2
+    max_version: TlsVersion | None = None
+    """None: the newest that OpenSSL has."""
+    ciphers: str | None = None
+    """An OpenSSL cipher list for TLS 1.2 and older. None: OpenSSL's default."""
+    verify: bool = True
+    """False accepts any certificate for any name."""
+
+
+class LoginMechanism(Enum):
+    """A SASL mechanism for a user name and a password."""
+
+    PLAIN = "PLAIN"
+    LOGIN = "LOGIN"
+    CRAM_MD5 = "CRAM-MD5"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginAuth:
+    """A user name and a password."""
+
+    user: str
+    password: Secret
+    mechanism: LoginMechanism | None = None
+    """The mechanism to use. None: the first that the server offers of PLAIN, LOGIN, CRAM-MD5."""
+
+
+class TokenMechanism(Enum):
+    """A SASL mechanism for an OAuth 2.0 access token."""
+
+    XOAUTH2 = "XOAUTH2"
+    OAUTHBEARER = "OAUTHBEARER"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessToken:
+    """A ready access token."""
+
+    token: Secret
+    expires_at: float | None = None
+    """Seconds since the epoch. None: not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshTokenGrant:
+    """Access tokens by a user's refresh token (RFC 6749, section 6)."""
+
+    client_id: str
+    client_secret: Secret | None
+    refresh_token: Secret
+    token_url: str
+    access_token: AccessToken | None = None
+    """A token to begin with. None: fetch one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceAccountGrant:
+    """Access tokens by a signed JWT (RFC 7523)."""
+
+    service_client: str
+    private_key_pem: Secret
+    private_key_passphrase: Secret | None
+    token_url: str
+    scope: str
+
+
+TokenSource: TypeAlias = AccessToken | RefreshTokenGrant | ServiceAccountGrant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OAuth2Auth:
+    """An OAuth 2.0 access token for a mailbox."""
+
+    user: str
+    source: TokenSource
+    mechanism: TokenMechanism | None = None
+    """The mechanism to use. None: the first that the server offers of XOAUTH2, OAUTHBEARER."""
+
+
+Auth: TypeAlias = LoginAuth | OAuth2Auth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Upper bounds of single waits, in seconds. A call's deadline bounds them all."""
+
+    dns: float = 30.0
+    connection: float = 120.0
+    """TCP and, with implicit TLS, the handshake."""
+    greeting: float = 30.0
+    socket: float = 600.0
+    """Any later reply."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """The SMTP server: where it is, how to connect and how to authenticate."""
+
+    host: str
+    """An ASCII domain name (A-labels) or an IP address without brackets."""
+    port: int
+    tls_mode: TlsMode
+    tls: TlsOptions = TlsOptions()
+    auth: Auth | None = None
+    """None: no AUTH command is sent."""
+    client_hostname: str | None = None
+    """The argument of EHLO. None: this machine's name."""
+    local_address: str | None = None
+    timeouts: Timeouts = Timeouts()
+
+
+class ContentType(Enum):
+    """The media type of a template's content."""
+
+    PLAIN = "text/plain"
+    HTML = "text/html"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateSource:
+    """A template as it was written, placeholders and all."""
+
+    usage_type: str
+    content_type: ContentType
+    subject: str
+    content: str
+    text_content: str | None = None
+    """A plain-text body beside an HTML content."""
+    reply_to: str | None = None
+    send_from: str | None = None
+    language_tag: str | None = None
+    escape: bool = True
+    """Whether values are HTML-escaped in HTML content. Only an operator's profile can switch it off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connector:
+    """A whole configuration."""
+
+    server: Server
+    from_email: str
+    reply_to: str | None = None
+    templates: tuple[TemplateSource, ...] = ()
+    custom_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Name and value, in order. Not in the repr: values may be secrets, such as API keys."""

@@ -1,0 +1,1 @@
+"""The use case: one message to one outcome."""

@@ -1,0 +1,1 @@
+"""The mail: template, addresses, headers and MIME. Pure: values in, octets out."""

@@ -1,0 +1,1 @@
+"""The wire: replies and transactions without I/O, sessions, dialer, authentication."""
