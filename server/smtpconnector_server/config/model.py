@@ -11,6 +11,8 @@ from enum import Enum
 from typing import TypeAlias
 
 from smtpconnector_server.config.secret import Secret
+from smtpconnector_server.message.address import Mailbox
+from smtpconnector_server.message.template import Template
 
 
 class TlsMode(Enum):
@@ -157,37 +159,13 @@ class Server:
     timeouts: Timeouts = Timeouts()
 
 
-class ContentType(Enum):
-    """The media type of a template's content."""
-
-    PLAIN = "text/plain"
-    HTML = "text/html"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TemplateSource:
-    """A template as it was written, placeholders and all."""
-
-    usage_type: str
-    content_type: ContentType
-    subject: str
-    content: str
-    text_content: str | None = None
-    """A plain-text body beside an HTML content."""
-    reply_to: str | None = None
-    send_from: str | None = None
-    language_tag: str | None = None
-    escape: bool = True
-    """Whether values are HTML-escaped in HTML content. Only an operator's profile can switch it off."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connector:
     """A whole configuration."""
 
     server: Server
-    from_email: str
-    reply_to: str | None = None
-    templates: tuple[TemplateSource, ...] = ()
+    from_email: Mailbox
+    reply_to: Mailbox | None = None
+    templates: tuple[Template, ...] = ()
     custom_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Name and value, in order. Not in the repr: values may be secrets, such as API keys."""
