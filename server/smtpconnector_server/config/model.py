@@ -99,6 +99,8 @@ class RefreshTokenGrant:
     client_secret: Secret | None
     refresh_token: Secret
     token_url: str
+    scope: str | None = None
+    """The scopes to ask for, separated by spaces. None: those that the refresh token was granted with."""
     access_token: AccessToken | None = None
     """A token to begin with. None: fetch one."""
 
@@ -114,7 +116,17 @@ class ServiceAccountGrant:
     scope: str
 
 
-TokenSource: TypeAlias = AccessToken | RefreshTokenGrant | ServiceAccountGrant
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientCredentialsGrant:
+    """Access tokens by the application's own credentials, without a user (RFC 6749, section 4.4)."""
+
+    client_id: str
+    client_secret: Secret
+    token_url: str
+    scope: str
+
+
+TokenSource: TypeAlias = AccessToken | RefreshTokenGrant | ServiceAccountGrant | ClientCredentialsGrant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
