@@ -1,0 +1,79 @@
+"""`smtpconnector serve`: run the service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smtpconnector_server import __version__
+from smtpconnector_server.cli.terminal import CONFIG_WRONG, OK, CommandFailed, Subparsers
+
+if TYPE_CHECKING:
+    import argparse
+
+    from smtpconnector_server.config.profile import Profile
+    from smtpconnector_server.settings import Settings
+
+
+def add_parser(commands: Subparsers[Any]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "serve",
+        help="run the service",
+        description="Serve ConnectorService, health and reflection until SIGTERM or Ctrl-C. Prints one line with the "
+        "real address once calls are answered.",
+        epilog="Every option has an environment variable (--log-level is SMTPCONNECTOR_LOG_LEVEL) and a key in the "
+        "settings file. Flags win over the environment, the environment over the file. Callers that name no "
+        "configuration get the profile `default`. Example: smtpconnector serve --profile default=gmail.json",
+    )
+    parser.add_argument(
+        "--listen", metavar="HOST:PORT", help="where to serve; port 0 takes a free one (127.0.0.1:50051)"
+    )
+    parser.add_argument(
+        "--profile",
+        metavar="NAME=FILE",
+        action="append",
+        help="a configuration that callers may name; FILE is the JSON document of Logto's SMTP connector, where "
+        'secrets may be ${ENV_VAR} or {"file": "path"}; repeatable',
+    )
+    parser.add_argument("--grace", type=float, metavar="SECONDS", help="time for calls in flight after SIGTERM (30)")
+    parser.add_argument("--settings", type=Path, metavar="FILE", help="a settings file (TOML)")
+    parser.add_argument(
+        "--log-format", choices=("auto", "json", "text"), help="auto is text on a terminal, else json (auto)"
+    )
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="the least severe (info)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until told to stop."""
+    from smtpconnector_server import app  # noqa: PLC0415 - imports gRPC, which --help need not wait for
+    from smtpconnector_server.rpc.server import BindError  # noqa: PLC0415
+    from smtpconnector_server.telemetry.logs import configure_logs  # noqa: PLC0415
+
+    settings = _settings(arguments)
+    configure_logs(settings.log_format, settings.log_level)
+    profiles = _profiles(settings)
+    try:
+        app.run(app.serve(settings, profiles, on_ready=_announce))
+    except BindError as error:
+        raise CommandFailed(str(error), CONFIG_WRONG) from None
+    return OK
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    from smtpconnector_server.settings import SettingsError, load_settings  # noqa: PLC0415
+
+    names = ("listen", "profile", "grace", "log_format", "log_level")
+    try:
+        return load_settings({name: getattr(arguments, name) for name in names}, arguments.settings)
+    except SettingsError as error:
+        raise CommandFailed(str(error), CONFIG_WRONG) from None
+
+
+def _profiles(settings: Settings) -> dict[str, Profile]:
+    """Load every profile; refuse to start with one that cannot be used."""
+
+
+def _announce(address: str) -> None:
+    print(f"smtpconnector {__version__} serves on {address}", flush=True)

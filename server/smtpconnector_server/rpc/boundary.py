@@ -1,0 +1,145 @@
+"""The boundary between gRPC and the service: every call gets a request id, a log line and an honest status.
+
+What a handler raises never reaches the caller as text, because an exception's text may hold a secret: a
+:class:`Failure` becomes its status, anything else becomes INTERNAL with a fixed text and the request id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+import traceback
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError
+
+from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
+from smtpconnector_server.rpc.status import CODES, to_status, trailing_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from google.protobuf.message import Message
+
+    Handler = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
+
+_REQUEST_ID_KEY: Final = "x-request-id"
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+_log = structlog.get_logger()
+
+
+class BoundaryInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps the unary methods of one service; health and reflection pass untouched."""
+
+    def __init__(self, service_name: str) -> None:
+        self._prefix = f"/{service_name}/"
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """Return the method's handler, wrapped. Decoding happens inside, so that its errors are ours to word."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or not method.startswith(self._prefix) or handler.unary_unary is None:
+            return handler
+        return grpc.unary_unary_rpc_method_handler(
+            _guarded(handler.unary_unary, handler.request_deserializer, method.removeprefix(self._prefix)),
+            request_deserializer=None,
+            response_serializer=handler.response_serializer,
+        )
+
+
+def _guarded(behaviour: Handler, decode: Callable[[bytes], Message], method: str) -> Handler:
+    async def call(octets: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+        request_id = _request_id(context)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id, method=method)
+        started = time.monotonic()
+        try:
+            response: Message = await behaviour(_decoded(octets, decode), context)
+        except Failure as failure:
+            _log_end(started, failure)
+            return await _abort(context, failure)
+        except grpc.aio.AbortError:
+            raise
+        except asyncio.CancelledError:
+            if _is_cancelled_from_outside():
+                _log.info("call_cancelled", milliseconds=_milliseconds(started))
+                raise
+            return await _abort(context, _defect(request_id, asyncio.CancelledError()))
+        except Exception as error:  # noqa: BLE001 - the last line of defence
+            return await _abort(context, _defect(request_id, error))
+        _log_end(started, None)
+        return response
+
+    return call
+
+
+def _decoded(octets: bytes, decode: Callable[[bytes], Message]) -> Message:
+    try:
+        return decode(octets)
+    except DecodeError:
+        raise Failure(
+            Reason.INVALID_REQUEST,
+            "The request is not a valid message. Check that its strings are UTF-8 and its JSON at most 16 levels deep.",
+            stage=Stage.REQUEST,
+        ) from None
+
+
+def _is_cancelled_from_outside() -> bool:
+    """Tell a call that was cancelled from a stray CancelledError, which would leave the caller without an answer."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], failure: Failure) -> Message:
+    status = to_status(failure)
+    await context.abort(CODES[failure.reason], status.message, trailing_metadata(failure, status))
+    raise AssertionError("abort always raises")  # pragma: no cover
+
+
+def _defect(request_id: str, error: BaseException) -> Failure:
+    frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    _log.error("call_broke", error_type=type(error).__qualname__, frames=frames[-12:])
+    return Failure(
+        Reason.INTERNAL,
+        f"An internal error occurred. Whoever runs the server finds it in its log under the request id {request_id}.",
+        stage=Stage.REQUEST,
+        outcome=Outcome.UNKNOWN,
+    )
+
+
+def _request_id(context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    """Return the caller's request id where it is one that a log may hold, else a new one."""
+    for key, value in context.invocation_metadata() or ():
+        if key == _REQUEST_ID_KEY and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
+            return value
+    return secrets.token_hex(8)
+
+
+def _log_end(started: float, failure: Failure | None) -> None:
+    if failure is None:
+        _log.info("call_finished", code="OK", milliseconds=_milliseconds(started))
+        return
+    _log.info(
+        "call_finished",
+        code=CODES[failure.reason].name,
+        reason=failure.reason.value,
+        outcome=failure.outcome.value,
+        stage=failure.stage.value,
+        host=failure.host,
+        attempts=failure.attempts,
+        smtp_code=failure.reply.code if failure.reply else None,
+        milliseconds=_milliseconds(started),
+    )
+
+
+def _milliseconds(started: float) -> float:
+    return round((time.monotonic() - started) * 1000, 1)

@@ -1,0 +1,71 @@
+"""The gRPC server: its options, its services beside ours (health, reflection), and its life from bind to drain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from smtpconnector.v1 import connector_service_pb2, connector_service_pb2_grpc
+from smtpconnector_server.rpc.boundary import BoundaryInterceptor
+
+if TYPE_CHECKING:
+    from smtpconnector_server.rpc.servicer import ConnectorServicer
+
+SERVICE_NAME: Final = connector_service_pb2.DESCRIPTOR.services_by_name["ConnectorService"].full_name
+
+MAX_REQUEST_OCTETS: Final = 1024 * 1024
+"""A larger request is refused by gRPC itself with RESOURCE_EXHAUSTED, before it is read."""
+_MAX_METADATA_OCTETS: Final = 8 * 1024
+_MIN_PING_INTERVAL_MS: Final = 30_000
+"""Clients may send keepalive pings this often; the bundled one sends every 60 s."""
+
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MAX_REQUEST_OCTETS),
+    ("grpc.max_metadata_size", _MAX_METADATA_OCTETS),
+    ("grpc.absolute_max_metadata_size", _MAX_METADATA_OCTETS),
+    # Without this a second server binds the same port silently and takes half of the calls.
+    ("grpc.so_reuseport", 0),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", _MIN_PING_INTERVAL_MS),
+)
+
+
+class BindError(OSError):
+    """The address cannot be bound."""
+
+
+class RpcServer:
+    """A bound gRPC server that answers NOT_SERVING until it is started and while it drains."""
+
+    def __init__(self, servicer: ConnectorServicer, listen: str) -> None:
+        """Bind to ``listen`` (HOST:PORT; port 0 takes a free one).
+
+        Raises:
+            BindError: The address is in use or not of this machine.
+        """
+        self._server = grpc.aio.server(interceptors=[BoundaryInterceptor(SERVICE_NAME)], options=_OPTIONS)
+        self._health = health.aio.HealthServicer()
+        connector_service_pb2_grpc.add_ConnectorServiceServicer_to_server(servicer, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        host, _, _ = listen.rpartition(":")
+        try:
+            port = self._server.add_insecure_port(listen)
+        except RuntimeError as error:
+            raise BindError(f"cannot listen on {listen}: the address is in use or not of this machine") from error
+        self.address = f"{host}:{port}"
+        """The address that is served, with the real port."""
+
+    async def start(self) -> None:
+        """Begin to serve."""
+        await self._server.start()
+        for service in ("", SERVICE_NAME):
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    async def drain(self, grace: float) -> None:
+        """Turn NOT_SERVING, refuse new calls and let those in flight finish for ``grace`` seconds."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace)

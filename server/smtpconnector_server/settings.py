@@ -1,0 +1,121 @@
+"""The server's settings: one frozen object from flags, environment and file, in this order of precedence.
+
+Each setting has the same name everywhere: ``--grace``, ``SMTPCONNECTOR_GRACE``, ``grace`` in the settings file (TOML).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from smtpconnector_server.telemetry.logs import LogFormat, LogLevel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PREFIX: Final = "SMTPCONNECTOR_"
+_FILE_VARIABLE: Final = f"{_PREFIX}SETTINGS"
+_PROFILE_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_LISTEN: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^:\[\]]*):(?P<port>[0-9]{1,5})")
+_MAX_PORT: Final = 65535
+
+
+class SettingsError(ValueError):
+    """The settings cannot be used; the text says which and why."""
+
+
+def _parse_profiles(value: object) -> object:
+    """Accept ``NAME=FILE`` texts, several separated by commas in the environment, beside a mapping in the file."""
+    texts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(texts, list):
+        return texts
+    profiles: dict[str, str] = {}
+    for text in texts:
+        name, equals, file = str(text).strip().partition("=")
+        if not equals or not file:
+            raise ValueError(f"a profile is NAME=FILE, such as default=gmail.json; got {text!r}")
+        if name in profiles:
+            raise ValueError(f"the profile {name!r} is given twice")
+        profiles[name] = file
+    return profiles
+
+
+def _check_profile_names(profiles: dict[str, Path]) -> dict[str, Path]:
+    for name in profiles:
+        if not _PROFILE_NAME.fullmatch(name):
+            raise ValueError(f"a profile's name is 1 to 64 characters of A-Z a-z 0-9 . _ -; got {name!r}")
+    return profiles
+
+
+def _check_listen(listen: str) -> str:
+    match = _LISTEN.fullmatch(listen)
+    if match is None or int(match["port"]) > _MAX_PORT:
+        raise ValueError(f"an address is HOST:PORT, such as 127.0.0.1:50051 or [::1]:50051; got {listen!r}")
+    return listen
+
+
+class Settings(BaseSettings):
+    """All that the server can be told from outside."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
+
+    listen: Annotated[str, AfterValidator(_check_listen)] = "127.0.0.1:50051"
+    """Where to serve, HOST:PORT; port 0 takes a free one."""
+    profile: Annotated[
+        dict[str, Path], NoDecode, BeforeValidator(_parse_profiles), AfterValidator(_check_profile_names)
+    ] = Field(default_factory=dict)
+    """The files of the profiles, by name."""
+    grace: float = Field(default=30.0, ge=0, le=3600)
+    """Seconds that calls in flight get to finish after SIGTERM."""
+    log_format: LogFormat = "auto"
+    log_level: LogLevel = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the environment only: flags and the file come in through :func:`load_settings`."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return init_settings, env_settings
+
+
+def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> Settings:
+    """Return the settings.
+
+    Args:
+        flags: Values of the command line, by setting; None where a flag was not given.
+        file: The settings file. None: the one that ``SMTPCONNECTOR_SETTINGS`` names, or none.
+
+    Raises:
+        SettingsError: A value is wrong, a key is unknown or the file cannot be read.
+    """
+    if file is None and os.environ.get(_FILE_VARIABLE):
+        file = Path(os.environ[_FILE_VARIABLE])
+    values = _read_file(file) if file is not None else {}
+    values = {key: value for key, value in values.items() if f"{_PREFIX}{key.upper()}" not in os.environ}
+    values.update({key: value for key, value in flags.items() if value is not None})
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_input=False)]
+        raise SettingsError("; ".join(lines)) from None
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"cannot read the settings file {file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"the settings file {file} is not TOML: {error}") from None

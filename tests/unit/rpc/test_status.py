@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+
+from smtpconnector.v1 import error_reason_pb2
+from smtpconnector_server.failure import Failure, Outcome, Reason, Stage, Violation
+from smtpconnector_server.rpc.status import CODES, to_status, trailing_metadata
+from smtpconnector_server.smtp.reply import Reply
+
+PREFIX = "ERROR_REASON_"
+
+
+def details_of(failure: Failure) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for packed in to_status(failure).details:
+        for kind in (
+            error_details_pb2.ErrorInfo,
+            error_details_pb2.BadRequest,
+            error_details_pb2.RetryInfo,
+            error_details_pb2.PreconditionFailure,
+            error_details_pb2.QuotaFailure,
+        ):
+            if packed.Is(kind.DESCRIPTOR):
+                detail = kind()
+                packed.Unpack(detail)
+                assert kind.__name__ not in found, "each detail type at most once (AIP-193)"
+                found[kind.__name__] = detail
+    return found
+
+
+def test_the_domain_and_the_contract_name_the_same_reasons() -> None:
+    contract = {name.removeprefix(PREFIX) for name in error_reason_pb2.ErrorReason.keys()}  # noqa: SIM118 - an enum wrapper, no dict
+    -{"UNSPECIFIED"}
+    assert contract == {reason.value for reason in Reason}
+
+
+def test_every_reason_has_the_code_that_its_comment_in_the_contract_says() -> None:
+    text = Path("protos/smtpconnector/v1/error_reason.proto").read_text(encoding="utf-8")
+    for reason in Reason:
+        assert f"// {PREFIX}{reason} ({CODES[reason].name}):" in text
+
+
+def test_an_uncertain_delivery_is_never_retried() -> None:
+    failure = Failure(Reason.DELIVERY_UNCERTAIN, "x", stage=Stage.MESSAGE, outcome=Outcome.UNKNOWN)
+    status = to_status(failure)
+    assert status.code == grpc.StatusCode.UNKNOWN.value[0]
+    assert "RetryInfo" not in details_of(failure)
+    assert [key for key, _ in trailing_metadata(failure, status)] == ["grpc-status-details-bin"]
+
+
+def test_unavailable_tells_machines_and_people_when_to_retry() -> None:
+    failure = Failure(Reason.SMTP_CONNECT_FAILED, "x", stage=Stage.CONNECT, retry_after=2.5)
+    detail = details_of(failure)["RetryInfo"]
+    assert isinstance(detail, error_details_pb2.RetryInfo)
+    assert detail.retry_delay.ToMilliseconds() == 2500
+    assert dict(trailing_metadata(failure, to_status(failure)))["grpc-retry-pushback-ms"] == "2500"
+
+
+def test_error_info_carries_what_is_known_of_the_reply() -> None:
+    failure = Failure(
+        Reason.SMTP_AUTH_FAILED,
+        "x",
+        stage=Stage.AUTH,
+        outcome=Outcome.REJECTED,
+        host="smtp.example.com",
+        reply=Reply(535, "5.7.8", "Username and Password not accepted"),
+    )
+    failure.attempts = 1
+    info = details_of(failure)["ErrorInfo"]
+    assert isinstance(info, error_details_pb2.ErrorInfo)
+    assert (info.reason, info.domain) == ("SMTP_AUTH_FAILED", "smtpconnector.v1")
+    assert dict(info.metadata) == {
+        "outcome": "REJECTED",
+        "stage": "AUTH",
+        "smtpCode": "535",
+        "enhancedStatusCode": "5.7.8",
+        "smtpReply": "Username and Password not accepted",
+        "host": "smtp.example.com",
+        "attempts": "1",
+        "logtoErrorCode": "authorization_failed",
+    }
+
+
+def test_a_refused_recipient_is_a_violation_of_to() -> None:
+    failure = Failure(Reason.SMTP_RECIPIENT_REJECTED, "x", stage=Stage.RCPT, outcome=Outcome.REJECTED)
+    bad_request = details_of(failure)["BadRequest"]
+    assert isinstance(bad_request, error_details_pb2.BadRequest)
+    assert [violation.field for violation in bad_request.field_violations] == ["to"]
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_details_stay_under_4_kib_however_much_there_is_to_say(reason: Reason) -> None:
+    violations = tuple(Violation(f"payload.{'x' * 200}{i}", "y" * 400) for i in range(1000))
+    failure = Failure(
+        reason,
+        "z" * 5000,
+        stage=Stage.REQUEST,
+        violations=violations,
+        host="h" * 253,
+        reply=Reply(550, "5.1.1", "t" * 256),
+    )
+    assert to_status(failure).ByteSize() <= 4096
