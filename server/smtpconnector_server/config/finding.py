@@ -1,9 +1,12 @@
-"""A finding: one thing that the validator has to say of a configuration."""
+"""Findings: what the validator has to say of a configuration, all of it at once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
+
+_MOST: Final = 200  # a hostile document must not be answered with megabytes
 
 
 class Severity(IntEnum):
@@ -29,3 +32,45 @@ class Finding:
     message: str
     hint: str = ""
     """What to change."""
+
+
+class Findings:
+    """Collects findings while a configuration is read."""
+
+    def __init__(self) -> None:
+        self._found: dict[Finding, None] = {}
+
+    def error(self, field: str, reason: str, message: str, hint: str = "") -> None:
+        """Say what makes the configuration unusable."""
+        self.add(Severity.ERROR, field, reason, message, hint)
+
+    def warning(self, field: str, reason: str, message: str, hint: str = "") -> None:
+        """Say what works, but likely not as meant."""
+        self.add(Severity.WARNING, field, reason, message, hint)
+
+    def info(self, field: str, reason: str, message: str, hint: str = "") -> None:
+        """Say what is good to know."""
+        self.add(Severity.INFO, field, reason, message, hint)
+
+    def add(self, severity: Severity, field: str, reason: str, message: str, hint: str = "") -> None:
+        """Say something once, however often it is found."""
+        self._found[Finding(severity=severity, field=field, reason=reason, message=message, hint=hint)] = None
+
+    @property
+    def has_error(self) -> bool:
+        """Whether the configuration is unusable."""
+        return any(finding.severity is Severity.ERROR for finding in self._found)
+
+    def report(self) -> tuple[Finding, ...]:
+        """Return the findings, errors first, otherwise in the order in which they were found."""
+        ordered = sorted(self._found, key=lambda finding: finding.severity)
+        if len(ordered) <= _MOST:
+            return tuple(ordered)
+        rest = Finding(
+            severity=Severity.INFO,
+            field="",
+            reason="MORE_FINDINGS",
+            message=f"{len(ordered) - _MOST} more findings are left out.",
+            hint="Mend these and check again.",
+        )
+        return (*ordered[:_MOST], rest)

@@ -71,7 +71,7 @@ class Sender:
     """Sends messages and owns the tasks that do it."""
 
     def __init__(
-        self, pool: SessionPool, *, on_late_end: Callable[[str, str], None] = lambda host, outcome: None
+        self, pool: SessionPool, *, on_late_end: Callable[[str, str], None]
     ) -> None:
         """Make a sender.
 

@@ -33,8 +33,8 @@ def details_of(failure: Failure) -> dict[str, object]:
 
 
 def test_the_domain_and_the_contract_name_the_same_reasons() -> None:
-    contract = {name.removeprefix(PREFIX) for name in error_reason_pb2.ErrorReason.keys()}  # noqa: SIM118 - an enum wrapper, no dict
-    -{"UNSPECIFIED"}
+    names = error_reason_pb2.ErrorReason.keys()
+    contract = {name.removeprefix(PREFIX) for name in names} - {"UNSPECIFIED"}
     assert contract == {reason.value for reason in Reason}
 
 
