@@ -1,0 +1,71 @@
+"""The real service in the test's own loop: real gRPC on a free port, profiles from real files."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+from smtpconnector.v1 import connector_service_pb2_grpc
+from smtpconnector_server.app import running_server
+from smtpconnector_server.config.profile import load_profile
+from smtpconnector_server.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+    from google.protobuf.message import Message
+
+
+@asynccontextmanager
+async def running_service(
+    profiles: Mapping[str, Mapping[str, Any]], folder: Path, **settings: Any
+) -> AsyncIterator[connector_service_pb2_grpc.ConnectorServiceAsyncStub]:
+    """Serve with these profiles (name to document) and yield a stub that is connected to it."""
+    files = {}
+    for name, document in profiles.items():
+        files[name] = folder / f"{name}.json"
+        files[name].write_text(json.dumps(document), encoding="utf-8")
+    loaded = {name: load_profile(file) for name, file in files.items()}
+    flags = {"listen": "127.0.0.1:0", "grace": 1.0, **settings}
+    async with (
+        running_server(load_settings(flags), loaded) as server,
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
+        yield connector_service_pb2_grpc.ConnectorServiceStub(channel)
+
+
+DETAILS = (
+    error_details_pb2.ErrorInfo,
+    error_details_pb2.BadRequest,
+    error_details_pb2.RetryInfo,
+    error_details_pb2.PreconditionFailure,
+    error_details_pb2.QuotaFailure,
+)
+
+
+class CallError:
+    """What a failed call told: code, reason, metadata and violated fields."""
+
+    def __init__(self, error: grpc.aio.AioRpcError) -> None:
+        self.code = error.code()
+        self.text = error.details() or ""
+        self.details: dict[str, Message] = {}
+        trailing = dict(error.trailing_metadata() or ())
+        status = status_pb2.Status.FromString(bytes(trailing.get("grpc-status-details-bin", b"")))
+        for packed in status.details:
+            for kind in DETAILS:
+                if packed.Is(kind.DESCRIPTOR):
+                    detail = kind()
+                    packed.Unpack(detail)
+                    self.details[kind.__name__] = detail
+        info = self.details.get("ErrorInfo", error_details_pb2.ErrorInfo())
+        assert isinstance(info, error_details_pb2.ErrorInfo)
+        self.reason = info.reason
+        self.metadata = dict(info.metadata)
+        bad_request = self.details.get("BadRequest", error_details_pb2.BadRequest())
+        assert isinstance(bad_request, error_details_pb2.BadRequest)
+        self.fields = [violation.field for violation in bad_request.field_violations]
