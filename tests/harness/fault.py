@@ -148,6 +148,7 @@ def endless(octets: bytes) -> Action:
     async def action(wire: Wire, reply: bytes) -> None:
         while True:
             await wire.send(octets)
+            await asyncio.sleep(0)  # a write that need not wait would never let the client run
 
     return action
 

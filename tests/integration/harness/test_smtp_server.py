@@ -127,7 +127,7 @@ async def test_accepts_nothing_once_a_fault_has_refused_it() -> None:
         (Fault(State.GREETING, followed_by(b"250 stray\r\n")), GREETING + b"250 stray\r\n" + BYE),
         (Fault(State.GREETING, drip(0)), GREETING + BYE),
         (Fault(State.GREETING, together_with_next(b"250 early\r\n")), GREETING + b"250 early\r\n"),
-        (Fault(State.QUIT, endless(b"x")), GREETING + b"xxxxxxxx"),
+        (Fault(State.QUIT, endless(b"x" * 999)), GREETING + b"x" * 9999),
     ],
 )
 async def test_goes_wrong_where_the_fault_says(fault: Fault, heard: bytes) -> None:
