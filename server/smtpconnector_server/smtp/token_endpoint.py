@@ -28,6 +28,7 @@ _CONNECT_TIMEOUT_SECONDS: Final = 2.0
 """For one address, so that a dead one leaves time for the next."""
 _MAX_BODY_OCTETS: Final = 65536
 _HTTPS_PORT: Final = 443
+_MAX_PORT: Final = 65535
 
 
 class TokenEndpoint:
@@ -112,7 +113,8 @@ def _parse(url: str) -> httpx2.URL:
         target = httpx2.URL(url)
     except httpx2.InvalidURL:
         target = httpx2.URL()
-    if target.scheme != "https" or not target.host or target.userinfo:
+    is_good_port = target.port is None or 0 < target.port <= _MAX_PORT
+    if target.scheme != "https" or not target.host or target.userinfo or not is_good_port:
         raise Failure(
             Reason.INVALID_CONFIG,
             "The OAuth 2.0 token URL is not an https URL with a host and without a user name.",
