@@ -406,13 +406,15 @@ async def test_a_full_cache_forgets_first_what_gave_no_token_and_last_what_was_r
     await tokens.token(rotated)
     await tokens.token(plain)
     await failure_of(tokens.token(failed))
-    await tokens.token(newest)  # evicts `failed`
-    assert [await tokens.token(auth) for auth in (rotated, plain)] == [Secret("A"), Secret("C")]
+    await tokens.token(newest)  # evicts `failed`, though it was used last
     asked = len(endpoint.forms)
-    await tokens.token(failed)  # evicts `newest`, used least recently of those that were not rotated
     assert [await tokens.token(auth) for auth in (rotated, plain)] == [Secret("A"), Secret("C")]
-    assert len(endpoint.forms) == asked + 1
     await tokens.token(newest)
+    await tokens.token(failed)  # evicts `plain`, although `rotated` was used longer ago
+    assert await tokens.token(rotated) == Secret("A")
+    await tokens.token(newest)
+    assert len(endpoint.forms) == asked + 1
+    await tokens.token(plain)
     assert len(endpoint.forms) == asked + 2
 
 
