@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import pytest
 from google.rpc import error_details_pb2, status_pb2
-from smtpconnector.v1 import connector_service_pb2_grpc
+from smtpconnector.v1 import connector_service_pb2, connector_service_pb2_grpc
 from smtpconnector_server.app import running_server
 from smtpconnector_server.config.profile import load_profile
 from smtpconnector_server.settings import load_settings
@@ -20,11 +22,30 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 
+@dataclass(frozen=True)
+class Service:
+    """A running service and a stub that is connected to it."""
+
+    stub: connector_service_pb2_grpc.ConnectorServiceAsyncStub
+    channel: grpc.aio.Channel
+    address: str
+
+    async def send(self, **fields: Any) -> connector_service_pb2.SendMessageResponse:
+        """Call SendMessage with these fields, under a deadline of ten seconds."""
+        return await self.stub.SendMessage(connector_service_pb2.SendMessageRequest(**fields), timeout=10)
+
+    async def send_refused(self, **fields: Any) -> CallError:
+        """Call SendMessage and return the error that it must end with."""
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await self.send(**fields)
+        return CallError(raised.value)
+
+
 @asynccontextmanager
 async def running_service(
     profiles: Mapping[str, Mapping[str, Any]], folder: Path, **settings: Any
-) -> AsyncIterator[connector_service_pb2_grpc.ConnectorServiceAsyncStub]:
-    """Serve with these profiles (name to document) and yield a stub that is connected to it."""
+) -> AsyncIterator[Service]:
+    """Serve with these profiles (name to document)."""
     files = {}
     for name, document in profiles.items():
         files[name] = folder / f"{name}.json"
@@ -35,7 +56,7 @@ async def running_service(
         running_server(load_settings(flags), loaded) as server,
         grpc.aio.insecure_channel(server.address) as channel,
     ):
-        yield connector_service_pb2_grpc.ConnectorServiceStub(channel)
+        yield Service(connector_service_pb2_grpc.ConnectorServiceStub(channel), channel, server.address)
 
 
 DETAILS = (

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smtpconnector_server import __version__
-from smtpconnector_server.cli.terminal import CONFIG_WRONG, OK, CommandFailed, Subparsers
+from smtpconnector_server.cli.terminal import CONFIG_WRONG, OK, CommandFailed, Subparsers, usable_profile
 
 if TYPE_CHECKING:
     import argparse
 
-    from smtpconnector_server.config.profile import Profile
     from smtpconnector_server.settings import Settings
 
 
@@ -53,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     settings = _settings(arguments)
     configure_logs(settings.log_format, settings.log_level)
-    profiles = _profiles(settings)
+    profiles = {name: usable_profile(file) for name, file in settings.profile.items()}
     try:
         app.run(app.serve(settings, profiles, on_ready=_announce))
     except BindError as error:
@@ -69,10 +68,6 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         return load_settings({name: getattr(arguments, name) for name in names}, arguments.settings)
     except SettingsError as error:
         raise CommandFailed(str(error), CONFIG_WRONG) from None
-
-
-def _profiles(settings: Settings) -> dict[str, Profile]:
-    """Load every profile; refuse to start with one that cannot be used."""
 
 
 def _announce(address: str) -> None:

@@ -1,0 +1,76 @@
+"""From the wish for a mail to a mail that is ready to go: which template, which values, which server."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from smtpconnector_server.failure import Failure, Reason, Stage, Violation
+from smtpconnector_server.message.mail import new_message_id
+from smtpconnector_server.message.selection import select_template
+from smtpconnector_server.message.template import TemplateError, compile_template
+
+if TYPE_CHECKING:
+    from smtpconnector_server.config.model import Server
+    from smtpconnector_server.delivery.prepared import Prepared
+    from smtpconnector_server.message.address import Address
+    from smtpconnector_server.message.mail import Mail
+    from smtpconnector_server.message.payload import Payload
+    from smtpconnector_server.message.template import CompiledTemplate, Template
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A mail that somebody asks for."""
+
+    to: Address
+    usage_type: str
+    payload: Payload = field(repr=False)
+    template: Template | None = None
+    """The caller's own template. None: the configuration's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composed:
+    """A mail that is ready to go."""
+
+    mail: Mail
+    server: Server
+    usage_type: str
+    """Of the template that served."""
+
+
+def compose(wish: Wish, prepared: Prepared) -> Composed:
+    """Return the mail that a wish makes with a configuration.
+
+    Raises:
+        Failure: TEMPLATE_NOT_FOUND, or INVALID_REQUEST with all violations.
+    """
+    template = _template(wish, prepared)
+    connector = prepared.connector
+    sender = connector.from_email.address
+    mail = prepared.composer.compose(
+        template,
+        wish.to,
+        wish.payload,
+        date=time.time(),
+        message_id=new_message_id(sender.ascii_domain),
+        opaque=connector.server.single_flight,
+    )
+    return Composed(mail=mail, server=connector.server, usage_type=template.usage_type)
+
+
+def _template(wish: Wish, prepared: Prepared) -> CompiledTemplate:
+    if wish.template is None:
+        locale = wish.payload.get("locale")
+        return select_template(prepared.templates, wish.usage_type, locale if isinstance(locale, str) else None)
+    try:
+        return compile_template(wish.template)
+    except TemplateError as error:
+        raise Failure(
+            Reason.INVALID_REQUEST,
+            "The template that came with the request cannot be used. See the violations.",
+            stage=Stage.COMPOSE,
+            violations=tuple(Violation(f"template.{fault.field}", fault.description) for fault in error.violations),
+        ) from None

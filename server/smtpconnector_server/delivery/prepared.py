@@ -1,0 +1,30 @@
+"""A configuration that is ready to send with: all that is the same for every mail is made once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from smtpconnector_server.message.mail import Composer
+from smtpconnector_server.message.template import CompiledTemplate, compile_template
+
+if TYPE_CHECKING:
+    from smtpconnector_server.config.model import Connector
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A configuration with its templates compiled and its constant headers written."""
+
+    connector: Connector
+    composer: Composer
+    templates: tuple[CompiledTemplate, ...]
+
+
+def prepare(connector: Connector) -> Prepared:
+    """Return a checked configuration ready to send with."""
+    return Prepared(
+        connector,
+        Composer(connector.from_email, connector.reply_to, connector.custom_headers),
+        tuple(compile_template(template) for template in connector.templates),
+    )

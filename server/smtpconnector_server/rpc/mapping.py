@@ -1,0 +1,160 @@
+"""From the contract's messages to the domain's values, and back.
+
+What is wrong with a request is collected, so that the caller hears of all of it at once.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf.duration_pb2 import Duration
+from smtpconnector.v1 import connector_service_pb2 as pb
+from smtpconnector.v1 import validation_pb2
+
+from smtpconnector_server.config.document import normalized
+from smtpconnector_server.config.finding import Finding, Severity
+from smtpconnector_server.config.typed import read_template
+from smtpconnector_server.delivery.composition import Wish
+from smtpconnector_server.failure import Failure, Reason, Stage, Violation
+from smtpconnector_server.message.address import Address, AddressError, parse_address
+from smtpconnector_server.message.payload import check_payload
+from smtpconnector_server.rpc.plain import from_message, from_struct, to_struct
+
+if TYPE_CHECKING:
+    from smtpconnector_server.config.checked import Checked
+    from smtpconnector_server.delivery.composition import Composed
+    from smtpconnector_server.delivery.sender import Sent
+    from smtpconnector_server.message.template import Template
+
+_USAGE_TYPE: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,64}")
+_DEPTHS_THERE: Final = (validation_pb2.DEPTH_UNSPECIFIED, validation_pb2.DEPTH_SCHEMA)
+
+_SEVERITIES: Final = {
+    Severity.ERROR: validation_pb2.SEVERITY_ERROR,
+    Severity.WARNING: validation_pb2.SEVERITY_WARNING,
+    Severity.INFO: validation_pb2.SEVERITY_INFO,
+}
+
+
+def to_wish(request: pb.SendMessageRequest) -> Wish:
+    """Read a SendMessageRequest, its configuration apart.
+
+    Raises:
+        Failure: INVALID_REQUEST with every wrong field, or NOT_IMPLEMENTED.
+    """
+    if request.request_id:
+        raise _not_implemented("request_id", "Leave request_id empty: this server has no store that could guarantee it.")
+    violations: list[Violation] = []
+    to = _recipient(request.to, violations)
+    if not _USAGE_TYPE.fullmatch(request.type):
+        violations.append(Violation("type", "Name a usage type such as SignIn: 1 to 64 characters without controls."))
+    if request.client_ip and not _is_ip_address(request.client_ip):
+        violations.append(Violation("client_ip", "Give an IPv4 or IPv6 address, or leave it empty."))
+    payload = from_struct(request.payload)
+    violations.extend(check_payload(payload))
+    template = _template(request, violations)
+    if violations or to is None:
+        raise _invalid(violations)
+    return Wish(to=to, usage_type=request.type, payload=payload, template=template)
+
+
+def to_send_response(composed: Composed, sent: Sent | None = None) -> pb.SendMessageResponse:
+    """Return the answer to a message that was accepted, or only validated."""
+    response = pb.SendMessageResponse(
+        message_id=composed.mail.message_id, usage_type=composed.usage_type, host=composed.server.host
+    )
+    if sent is not None:
+        response.attempts = sent.attempts
+        response.reply.code = sent.reply.code
+        response.reply.enhanced_code = sent.reply.enhanced_code
+        response.reply.text = sent.reply.text
+    return response
+
+
+def check_validate_request(request: pb.ValidateConfigRequest) -> None:
+    """Check a ValidateConfigRequest, its configuration apart.
+
+    Raises:
+        Failure: INVALID_REQUEST or NOT_IMPLEMENTED.
+    """
+    if request.depth not in validation_pb2.Depth.values():
+        raise _invalid([Violation("depth", "Name one of the depths of the contract.")])
+    if request.depth not in _DEPTHS_THERE:
+        raise _not_implemented("depth", "This server validates at depth SCHEMA only.")
+    if request.to:
+        raise _invalid([Violation("to", "A recipient goes with depth ENVELOPE only: leave it empty.")])
+
+
+def to_validate_response(checked: Checked, *, seconds: float) -> pb.ValidateConfigResponse:
+    """Return what a validation at depth SCHEMA found."""
+    response = pb.ValidateConfigResponse(valid=checked.connector is not None)
+    response.findings.extend(map(_finding, sorted(checked.findings, key=lambda finding: finding.severity)))
+    duration = Duration()
+    duration.FromNanoseconds(int(seconds * 1_000_000_000))
+    errors = sum(finding.severity is Severity.ERROR for finding in checked.findings)
+    response.steps.add(
+        stage="SCHEMA",
+        status=validation_pb2.STEP_STATUS_FAILED if errors else validation_pb2.STEP_STATUS_PASSED,
+        duration=duration,
+        detail=f"{errors} errors, {len(checked.findings) - errors} other findings",
+    )
+    if checked.connector is not None:
+        response.normalized.CopyFrom(to_struct(normalized(checked.connector)))
+    return response
+
+
+def _recipient(text: str, violations: list[Violation]) -> Address | None:
+    try:
+        return parse_address(text)
+    except AddressError as refused:
+        violations.append(Violation("to", str(refused)))
+        return None
+
+
+def _is_ip_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _template(request: pb.SendMessageRequest, violations: list[Violation]) -> Template | None:
+    if not request.HasField("template"):
+        return None
+    template, findings = read_template({**from_message(request.template), "usage_type": request.type})
+    violations.extend(
+        Violation(f"template.{finding.field}".rstrip("."), f"{finding.message} {finding.hint}".rstrip())
+        for finding in findings
+        if finding.severity is Severity.ERROR
+    )
+    return template
+
+
+def _finding(finding: Finding) -> validation_pb2.Finding:
+    return validation_pb2.Finding(
+        severity=_SEVERITIES[finding.severity],
+        field=finding.field,
+        reason=finding.reason,
+        message=finding.message,
+        hint=finding.hint,
+    )
+
+
+def _invalid(violations: list[Violation]) -> Failure:
+    first = violations[0]
+    others = f" ({len(violations) - 1} more)" if len(violations) > 1 else ""
+    return Failure(
+        Reason.INVALID_REQUEST,
+        f"{first.field}: {first.description}{others}",
+        stage=Stage.REQUEST,
+        violations=tuple(violations),
+    )
+
+
+def _not_implemented(field: str, description: str) -> Failure:
+    return Failure(
+        Reason.NOT_IMPLEMENTED, description, stage=Stage.REQUEST, violations=(Violation(field, description),)
+    )

@@ -1,0 +1,68 @@
+"""ConnectorService: each method maps its request, asks the inner rooms and maps their answer."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from smtpconnector.v1 import connector_service_pb2 as pb
+from smtpconnector.v1 import connector_service_pb2_grpc, validation_pb2
+
+from smtpconnector_server.failure import Failure, Reason, Stage, Violation
+from smtpconnector_server.delivery.composition import compose
+from smtpconnector_server.rpc import mapping
+
+if TYPE_CHECKING:
+    import grpc
+
+    from smtpconnector_server.delivery.sender import Sender
+    from smtpconnector_server.rpc.configurations import Configurations
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+_MAX_SECONDS: Final = 120.0
+"""For a caller who sets no deadline, or a longer one."""
+_ANSWER_MARGIN_SECONDS: Final = 0.25
+_ANSWER_MARGIN_SHARE: Final = 0.1
+
+
+class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
+    """The service's methods."""
+
+    def __init__(self, configurations: Configurations, sender: Sender, metadata: pb.GetMetadataResponse) -> None:
+        self._configurations = configurations
+        self._sender = sender
+        self._metadata = metadata
+
+    async def GetMetadata(self, request: pb.GetMetadataRequest, context: Context) -> pb.GetMetadataResponse:  # noqa: ARG002, N802 - the contract's
+        """Tell what the connector is."""
+        return self._metadata
+
+    async def ValidateConfig(self, request: pb.ValidateConfigRequest, context: Context) -> pb.ValidateConfigResponse:  # noqa: ARG002, N802 - the contract's
+        """Tell everything that is wrong with a configuration."""
+        started = time.monotonic()
+        mapping.check_validate_request(request)
+        configuration = self._configurations.find(request.config)
+        return mapping.to_validate_response(configuration.checked, seconds=time.monotonic() - started)
+
+    async def SendMessage(self, request: pb.SendMessageRequest, context: Context) -> pb.SendMessageResponse:  # noqa: N802 - the contract's
+        """Send one mail."""
+        within = _seconds_to_answer(context)
+        wish = mapping.to_wish(request)
+        prepared = self._configurations.find(request.config).require()
+        structlog.contextvars.bind_contextvars(host=prepared.connector.server.host)
+        composed = compose(wish, prepared)
+        if request.validate_only:
+            return mapping.to_send_response(composed)
+        sent = await self._sender.send(composed.mail, composed.server, within=within)
+        return mapping.to_send_response(composed, sent)
+
+
+def _seconds_to_answer(context: Context) -> float:
+    """Return how long the work may take, so that the caller hears the answer before his own deadline."""
+    remaining = context.time_remaining()
+    if remaining is None:
+        return _MAX_SECONDS
+    margin = min(_ANSWER_MARGIN_SECONDS, remaining * _ANSWER_MARGIN_SHARE)
+    return max(0.0, min(remaining - margin, _MAX_SECONDS))

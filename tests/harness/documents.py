@@ -1,0 +1,35 @@
+"""Whole configuration documents for tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.inbox import Inbox
+
+USAGE_TYPES = ("Register", "SignIn", "ForgotPassword", "Generic")
+
+
+def document_for(inbox: Inbox, **changes: Any) -> dict[str, Any]:
+    """Return a whole configuration document whose mails go to the inbox."""
+    return {
+        "host": inbox.host,
+        "port": inbox.port,
+        "auth": {},
+        "fromEmail": "Sender <sender@example.com>",
+        "templates": plain_templates(),
+        **changes,
+    }
+
+
+def plain_templates() -> list[dict[str, Any]]:
+    """Return a text template for each usage type that a configuration must have."""
+    return [
+        {
+            "usageType": usage_type,
+            "contentType": "text/plain",
+            "subject": f"{usage_type} {{{{code}}}}",
+            "content": "Your code is {{code}}.",
+        }
+        for usage_type in USAGE_TYPES
+    ]
