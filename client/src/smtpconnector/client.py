@@ -38,7 +38,8 @@ class Client:
         target: The service's address as gRPC has it: ``host:port``, ``dns:///host:port``, ``unix:/path``.
         tls: TLS to the service. Without it TLS with the usual roots is used, except for a loopback address or a Unix
             socket, which are spoken to in the clear.
-        token: The bearer token to show, or a function that returns it, which is asked before each call.
+        token: The bearer token to show, or a function that returns it, which is asked before each call and must not
+            block.
         insecure: True speaks in the clear to any address, such as through a mesh that encrypts.
         timeout: Seconds that a call may take, retries included. A call may say otherwise; none waits forever.
 

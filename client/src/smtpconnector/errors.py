@@ -90,8 +90,8 @@ class SmtpConnectorError(Exception):
         self.metadata = dict(metadata or {})
 
     def __str__(self) -> str:
-        fields = "".join(f"; {violation.field}: {violation.description}" for violation in self.violations)
-        return f"{self.reason or self.code.name}: {self.message}{fields}"
+        told = [f"{found.field}: {found.description}" for found in self.violations if found.description != self.message]
+        return "; ".join([f"{self.reason or self.code.name}: {self.message}", *told])
 
 
 class InvalidRequest(SmtpConnectorError):

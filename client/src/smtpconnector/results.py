@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.json_format import MessageToDict
 
@@ -14,7 +14,6 @@ from smtpconnector.v1 import validation_pb2
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from smtpconnector._struct import JSON
     from smtpconnector.v1.connector_service_pb2 import SendMessageResponse, ValidateConfigResponse
 
 
@@ -145,7 +144,7 @@ class ConfigReport:
     """All findings, errors first."""
     steps: tuple[Step, ...]
     """The steps taken, in order."""
-    normalized: Mapping[str, JSON] | None = dataclasses.field(repr=False)
+    normalized: Mapping[str, Any] | None = dataclasses.field(repr=False)  # JSON, to be read like that of json.loads
     """The configuration as the service understands it, without secrets. None when it is invalid."""
     capabilities: Capabilities | None
     """What the SMTP server said of itself. None when no connection was made."""
