@@ -155,6 +155,20 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PoolLimits:
+    """How far the connections to a server are kept and shared."""
+
+    max_connections: int = 5
+    """Open at the same time. Microsoft 365 allows 3."""
+    max_messages: int = 90
+    """Per connection. Servers close theirs after 100 or more."""
+    idle_seconds: float = 8.0
+    """Until an unused connection is closed. Amazon SES closes after about 10 s."""
+    max_age_seconds: float = 300.0
+    """Of a connection, so that load moves when the provider's addresses do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """The SMTP server: where it is, how to connect and how to authenticate."""
 
@@ -169,6 +183,10 @@ class Server:
     """The argument of EHLO. None: this machine's name."""
     local_address: str | None = None
     timeouts: Timeouts = Timeouts()
+    pool: PoolLimits = PoolLimits()
+    single_flight: bool = False
+    """Whether the server is trusted to take commands and message in one flight (RFC 3030 with RFC 2920): an operator's
+    own Postfix or Exim. Some providers are trusted without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,231 @@
+"""From a draft to a configuration that can be used, or to everything that keeps it from being one.
+
+Both doors end here, so both know the same rules. No rule stops at the first fault, and none trusts that another found
+nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from smtpconnector_server.config import limits
+from smtpconnector_server.config.auth import read_auth
+from smtpconnector_server.config.checked import Checked
+from smtpconnector_server.config.draft import Said
+from smtpconnector_server.config.host import HostError, parse_client_hostname, parse_host, parse_ip
+from smtpconnector_server.config.model import Connector, PoolLimits, Server, Timeouts, TlsMode
+from smtpconnector_server.config.origin import Origin
+from smtpconnector_server.config.templates import read_templates
+from smtpconnector_server.config.tls import IMPLICIT_PORT, SUBMISSION_PORT, check_port, read_options, resolve_mode
+from smtpconnector_server.message.address import AddressError, Mailbox, parse_mailbox
+from smtpconnector_server.message.custom_header import HeaderError, check_header_name, check_header_value
+
+if TYPE_CHECKING:
+    from smtpconnector_server.config.draft import Draft, HeaderDraft, PoolDraft, TimeoutsDraft
+    from smtpconnector_server.config.finding import Findings
+
+# What an example shows in place of a value: <your-gmail-address>, <password>. `<a@b.example>` is a mailbox.
+_EXAMPLE_TEXT: Final = re.compile(r"<[A-Za-z][A-Za-z0-9 `'._-]*>")
+_PLACEHOLDER: Final = re.compile(r"\{\{\s*[A-Za-z0-9_.]+\s*\}\}")
+_VARIABLE: Final = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
+_SHORT_SECONDS: Final = 1.0
+
+
+def check(draft: Draft, findings: Findings) -> Checked:
+    """Return the configuration, if nothing is wrong with it, and all that is to be said of it."""
+    _check_left_overs(draft, findings)
+    server = _server(draft, findings)
+    from_email = _mailbox(draft.from_email, findings, required=True)
+    reply_to = _mailbox(draft.reply_to, findings)
+    templates = read_templates(draft.templates, draft.templates_path, draft.origin, findings)
+    headers = _headers(draft, findings)
+    report = findings.report()
+    if findings.has_error or server is None or from_email is None:
+        return Checked(None, report)
+    connector = Connector(
+        server=server, from_email=from_email, reply_to=reply_to, templates=templates, custom_headers=headers
+    )
+    return Checked(connector, report)
+
+
+def _server(draft: Draft, findings: Findings) -> Server | None:
+    host = _host(draft, findings)
+    port = draft.port.value or None
+    mode = resolve_mode(draft, port, findings)
+    port = port or (IMPLICIT_PORT if mode is TlsMode.IMPLICIT else SUBMISSION_PORT)
+    check_port(draft, port, mode, findings, is_known_server=False)
+    auth = read_auth(draft.auth, findings) if draft.auth is not None else None
+    if mode is TlsMode.DISABLED and draft.auth is not None and auth is not None:
+        findings.warning(
+            draft.ignore_tls.path,
+            "CLEARTEXT_CREDENTIALS",
+            "The credentials go over the network in the clear.",
+            f"Leave {draft.ignore_tls.path} out unless the server is on this machine.",
+        )
+    options = read_options(draft.tls, findings)
+    client_hostname = _client_hostname(draft.client_hostname, findings)
+    local_address = _local_address(draft.local_address, findings)
+    timeouts = _timeouts(draft.timeouts, findings)
+    pool = _pool(draft.pool, findings)
+    if host is None:
+        return None
+    return Server(
+        host=host,
+        port=port,
+        tls_mode=mode,
+        tls=options,
+        auth=auth,
+        client_hostname=client_hostname,
+        local_address=local_address,
+        timeouts=timeouts,
+        pool=pool,
+    )
+
+
+def _host(draft: Draft, findings: Findings) -> str | None:
+    said = draft.host
+    if said.value is None:
+        if not said.is_spoilt:
+            hint = "Give the SMTP server, such as smtp.example.com."
+            findings.error(said.path, "MISSING_FIELD", f"{said.path} is missing.", hint)
+        return None
+    if _is_left_over(said.value):
+        return None
+    try:
+        return parse_host(said.value)
+    except HostError as error:
+        findings.error(said.path, "INVALID_HOST", f"{said.path} {error.message}.", error.hint)
+        return None
+
+
+def _client_hostname(said: Said[str], findings: Findings) -> str | None:
+    if said.value is None or _is_left_over(said.value):
+        return None
+    try:
+        return parse_client_hostname(said.value)
+    except HostError as error:
+        findings.error(said.path, "INVALID_HOST", f"{said.path} {error.message}.", error.hint)
+        return None
+
+
+def _local_address(said: Said[str], findings: Findings) -> str | None:
+    if said.value is None or _is_left_over(said.value):
+        return None
+    address = parse_ip(said.value)
+    if address is None:
+        hint = "Give an address of this machine, or leave it out."
+        findings.error(said.path, "INVALID_VALUE", f"{said.path} is no IP address.", hint)
+    return address
+
+
+def _timeouts(draft: TimeoutsDraft, findings: Findings) -> Timeouts:
+    defaults = Timeouts()
+    for said in (draft.dns, draft.connection, draft.greeting, draft.socket):
+        if said.value is not None and 0 < said.value < _SHORT_SECONDS:
+            findings.warning(
+                said.path,
+                "SHORT_TIMEOUT",
+                f"{said.path} is {said.value * 1000:g} milliseconds: hardly any server answers that fast.",
+                "Leave it out for the default.",
+            )
+    return Timeouts(
+        dns=draft.dns.value or defaults.dns,
+        connection=draft.connection.value or defaults.connection,
+        greeting=draft.greeting.value or defaults.greeting,
+        socket=draft.socket.value or defaults.socket,
+    )
+
+
+def _pool(draft: PoolDraft, findings: Findings) -> PoolLimits:
+    defaults = PoolLimits()
+    return PoolLimits(
+        max_connections=_at_most(limits.CONNECTIONS, draft.max_connections, findings) or defaults.max_connections,
+        max_messages=_at_most(limits.MESSAGES, draft.max_messages, findings) or defaults.max_messages,
+        idle_seconds=draft.idle_seconds.value or defaults.idle_seconds,
+    )
+
+
+def _at_most(limit: int, said: Said[int], findings: Findings) -> int | None:
+    if said.value is None or said.value <= limit:
+        return said.value
+    findings.warning(said.path, "TOO_LARGE", f"{said.path} is more than {limit}; {limit} is taken.", f"Give {limit}.")
+    return limit
+
+
+def _mailbox(said: Said[str], findings: Findings, *, required: bool = False) -> Mailbox | None:
+    if said.value is None:
+        if required and not said.is_spoilt:
+            findings.error(
+                said.path, "MISSING_FIELD", f"{said.path} is missing.", "Give the sender, such as Name <a@example.com>."
+            )
+        return None
+    if _is_left_over(said.value):
+        return None
+    if _PLACEHOLDER.search(said.value):
+        findings.warning(
+            said.path,
+            "NO_EFFECT",
+            f"Placeholders are not filled in {said.path}.",
+            "Give the template a sender or Reply-To of its own; those are filled.",
+        )
+    try:
+        return parse_mailbox(said.value)
+    except AddressError as error:
+        findings.error(said.path, "INVALID_ADDRESS", f"{said.path} {error}.")
+        return None
+
+
+def _headers(draft: Draft, findings: Findings) -> tuple[tuple[str, str], ...]:
+    headers = [header for header in draft.headers if header.value.value is not None or header.value.is_spoilt]
+    if len(headers) > limits.HEADERS:
+        findings.error(draft.headers_path, "TOO_LARGE", f"{draft.headers_path} has more than {limits.HEADERS} headers.")
+        return ()
+    return tuple(
+        (header.name.value or "", header.value.value or "") for header in headers if _is_good_header(header, findings)
+    )
+
+
+def _is_good_header(header: HeaderDraft, findings: Findings) -> bool:
+    is_good = True
+    try:
+        check_header_name(header.name.value or "")
+    except HeaderError as error:
+        findings.error(header.name.path, "INVALID_HEADER", f"{header.name.path} {error}.")
+        is_good = False
+    try:
+        check_header_value(header.value.value or "")
+    except HeaderError as error:
+        findings.error(header.value.path, "INVALID_HEADER", f"{header.value.path} {error}.")
+        is_good = False
+    return is_good and not header.value.is_spoilt
+
+
+def _is_left_over(text: str) -> bool:
+    return _EXAMPLE_TEXT.fullmatch(text.strip()) is not None
+
+
+def _check_left_overs(draft: Draft, findings: Findings) -> None:
+    """Say where the text of an example stands in place of a value."""
+    account: tuple[Said[str], ...] = ()
+    if draft.auth is not None:
+        fields = (getattr(draft.auth, name) for name in draft.auth.__dataclass_fields__)
+        account = tuple(said for said in fields if isinstance(said, Said) and isinstance(said.value, str))
+    plain = (draft.host, draft.from_email, draft.reply_to, draft.client_hostname, draft.local_address)
+    for said in (*plain, *account):
+        if said.value is None:
+            continue
+        if _is_left_over(said.value):
+            findings.error(
+                said.path,
+                "PLACEHOLDER_TEXT",
+                f"{said.path} still holds the text of an example.",
+                "Put your own value in its place, without < and >.",
+            )
+        elif draft.origin is Origin.CALLER and _VARIABLE.fullmatch(said.value):
+            findings.warning(
+                said.path,
+                "VARIABLE_NOT_REPLACED",
+                f"{said.path} names a variable, which is replaced in profiles of the server only.",
+                "Send the value itself, or make this configuration a profile.",
+            )

@@ -1,0 +1,223 @@
+"""The first door: the JSON document of Logto's SMTP connector.
+
+What nodemailer and Logto accept means the same here, or a finding says why not. ``null`` and empty text mean that a
+value is absent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from smtpconnector_server.config import connector
+from smtpconnector_server.config.auth_union import read_auth_union
+from smtpconnector_server.config.checked import Checked
+from smtpconnector_server.config.draft import (
+    Draft,
+    HeaderDraft,
+    LoginDraft,
+    PoolDraft,
+    Said,
+    TemplateDraft,
+    TimeoutsDraft,
+    TlsDraft,
+)
+from smtpconnector_server.config.finding import Findings
+from smtpconnector_server.config.intake import UnfitError, admit
+from smtpconnector_server.config.options import report_other_keys
+from smtpconnector_server.config.path import child
+from smtpconnector_server.config.shape import ClientKeyShape, DocumentShape, TemplateShape, TlsShape
+from smtpconnector_server.config.structure import Section
+
+if TYPE_CHECKING:
+    from smtpconnector_server.config.draft import AuthDraft
+    from smtpconnector_server.config.origin import Origin
+
+_MILLISECONDS: Final = 1000
+
+T = TypeVar("T")
+
+
+def read_document(value: object, *, origin: Origin) -> Checked:
+    """Read a document.
+
+    Args:
+        value: The document: a mapping of plain JSON values.
+        origin: Who wrote it.
+    """
+    return check_document(value, origin, Findings(), set())
+
+
+def check_document(value: object, origin: Origin, findings: Findings, spoilt: set[str]) -> Checked:
+    """Read a document of which something has been said before.
+
+    Args:
+        value: The document.
+        origin: Who wrote it.
+        findings: What was found before, such as missing variables of a profile.
+        spoilt: The paths of the values that this was about.
+    """
+    try:
+        document = admit(value)
+    except UnfitError as error:
+        findings.error(error.path, error.reason, error.message)
+        return Checked(None, findings.report())
+    section = Section.read(DocumentShape, document, "", findings, spoilt)
+    return connector.check(_draft(section, origin, findings), findings)
+
+
+def _draft(document: Section[DocumentShape], origin: Origin, findings: Findings) -> Draft:
+    report_other_keys(document, findings)
+    return Draft(
+        origin=origin,
+        service=document.said("service"),
+        host=document.said("host"),
+        port=_port(document),
+        secure=document.said("secure"),
+        require_tls=document.said("require_tls"),
+        ignore_tls=document.said("ignore_tls"),
+        tls=_tls(document, findings),
+        auth=_auth(document, findings),
+        from_email=document.said("from_email"),
+        reply_to=document.said("reply_to"),
+        templates_path=document.key_path("templates"),
+        templates=_templates(document, findings),
+        headers_path=document.key_path("custom_headers"),
+        headers=_headers(document),
+        client_hostname=document.said("name"),
+        local_address=document.said("local_address"),
+        timeouts=TimeoutsDraft(
+            dns=_seconds(document.said("dns_timeout")),
+            connection=_seconds(document.said("connection_timeout")),
+            greeting=_seconds(document.said("greeting_timeout")),
+            socket=_seconds(document.said("socket_timeout")),
+        ),
+        pool=PoolDraft(
+            max_connections=document.said("max_connections"),
+            max_messages=document.said("max_messages"),
+            idle_seconds=_seconds(document.said("idle_timeout")),
+        ),
+    )
+
+
+def _port(document: Section[DocumentShape]) -> Said[int]:
+    said = document.said("port")
+    if isinstance(said.value, str):
+        return replace(said, value=int(said.value) if said.value.strip() else None)
+    return said
+
+
+def _seconds(said: Said[float]) -> Said[float]:
+    return said if said.value is None else replace(said, value=said.value / _MILLISECONDS)
+
+
+def _auth(document: Section[DocumentShape], findings: Findings) -> AuthDraft | None:
+    method = document.said("auth_method")
+    old_user, old_password = document.said("username"), document.said("password")
+    auth = document.shape.auth
+    is_old = old_user.value is not None or old_password.value is not None
+    if auth is not None:
+        for said in (old_user, old_password):
+            if said.value is not None:
+                findings.warning(
+                    said.path, "NO_EFFECT", f"{said.path} has no effect beside auth.", f"Remove {said.path}."
+                )
+        return read_auth_union(document, method, findings)
+    if is_old or old_user.is_spoilt or old_password.is_spoilt:
+        findings.warning(
+            old_user.path,
+            "OLD_FORM",
+            "username and password on the top level are the form of older documents.",
+            'Write "auth": {"user": …, "pass": …} instead.',
+        )
+        return LoginDraft(user=old_user, password=old_password, method=method)
+    if not document.is_spoilt(document.key_path("auth")):
+        findings.error(
+            document.key_path("auth"),
+            "MISSING_FIELD",
+            "auth is missing.",
+            'Give "auth": {"user": …, "pass": …}, or "auth": {} for a server that asks for no login.',
+        )
+    return None
+
+
+def _tls(document: Section[DocumentShape], findings: Findings) -> TlsDraft:
+    server_name = document.said("servername")
+    path = document.key_path("tls")
+    tls = document.item(document.shape.tls or TlsShape.model_validate({}), path)
+    report_other_keys(tls, findings)
+    if tls.said("servername").value is not None or tls.said("servername").is_spoilt:
+        server_name = tls.said("servername")
+    key, passphrase = tls.said("key"), tls.said("passphrase")
+    if isinstance(key.value, ClientKeyShape):
+        inner = tls.item(key.value, key.path)
+        report_other_keys(inner, findings)
+        key = inner.said("pem")
+        passphrase = inner.said("passphrase") if inner.shape.passphrase else passphrase
+    return TlsDraft(
+        server_name=server_name,
+        verify=tls.said("reject_unauthorized"),
+        ca_pem=_joined(tls.said("ca")),
+        cert_pem=_joined(tls.said("cert")),
+        key_pem=key,
+        key_passphrase=passphrase,
+        min_version=tls.said("min_version"),
+        max_version=tls.said("max_version"),
+        ciphers=tls.said("ciphers"),
+    )
+
+
+def _joined(said: Said[Any]) -> Said[str]:
+    """Join a list of PEM texts; an empty one means nothing, as for Node.js."""
+    if isinstance(said.value, list):
+        return replace(said, value="\n".join(said.value) or None)
+    return said
+
+
+def _templates(document: Section[DocumentShape], findings: Findings) -> tuple[TemplateDraft, ...] | None:
+    templates = document.shape.templates
+    if templates is None:
+        return None
+    path = document.key_path("templates")
+    sections = [document.item(template, child(path, index)) for index, template in enumerate(templates)]
+    return tuple(_template(section, findings) for section in sections if not section.is_spoilt(section.path))
+
+
+def _template(template: Section[TemplateShape], findings: Findings) -> TemplateDraft:
+    report_other_keys(template, findings)
+    text = template.said("text_content")
+    return TemplateDraft(
+        path=template.path,
+        usage_type=template.said("usage_type"),
+        content_type=template.said("content_type"),
+        subject=_as_written(template, "subject"),
+        content=_as_written(template, "content"),
+        text_content=text if text.value is not None or text.is_spoilt else template.said("text"),
+        reply_to=template.said("reply_to"),
+        send_from=template.said("send_from"),
+        language_tag=template.said("language_tag"),
+        escape=template.said("escape"),
+    )
+
+
+def _as_written(template: Section[TemplateShape], attribute: str) -> Said[str]:
+    """Return what was said, where empty text is a text."""
+    said = template.said(attribute)
+    return replace(said, value=getattr(template.shape, attribute))
+
+
+def _headers(document: Section[DocumentShape]) -> tuple[HeaderDraft, ...]:
+    headers = []
+    base = document.key_path("custom_headers")
+    for name, values in (document.shape.custom_headers or {}).items():
+        path = child(base, name)
+        items = (
+            [(path, values)]
+            if not isinstance(values, list)
+            else [(child(path, index), value) for index, value in enumerate(values)]
+        )
+        headers += [
+            HeaderDraft(name=Said(path, name), value=Said(place, value or None, is_spoilt=document.is_spoilt(place)))
+            for place, value in items
+        ]
+    return tuple(headers)

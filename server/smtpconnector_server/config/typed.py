@@ -1,0 +1,215 @@
+"""The second door: ``SmtpConfig`` of the contract, as plain Python values.
+
+Fields go by the contract's names; durations are seconds, enum values lower-case names without their prefix
+(``starttls_required``, ``text_plain``). An absent field and one with proto3's zero value are the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from smtpconnector_server.config import connector, templates
+from smtpconnector_server.config.checked import Checked
+from smtpconnector_server.config.draft import (
+    Draft,
+    Grant,
+    HeaderDraft,
+    LoginDraft,
+    OAuth2Draft,
+    PoolDraft,
+    Said,
+    TemplateDraft,
+    TimeoutsDraft,
+    TlsDraft,
+)
+from smtpconnector_server.config.finding import Findings
+from smtpconnector_server.config.intake import UnfitError, admit
+from smtpconnector_server.config.options import report_other_keys
+from smtpconnector_server.config.origin import Origin
+from smtpconnector_server.config.path import child
+from smtpconnector_server.config.shape import (
+    TypedHeaderShape,
+    TypedLoginShape,
+    TypedRefreshTokenShape,
+    TypedServiceAccountShape,
+    TypedShape,
+    TypedTemplateShape,
+    TypedTlsShape,
+    TypedTokenShape,
+)
+from smtpconnector_server.config.structure import Section
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from smtpconnector_server.config.draft import AuthDraft
+    from smtpconnector_server.config.finding import Finding
+    from smtpconnector_server.message.template import Template
+
+_NODE_VERSIONS: Final = {"1_2": "TLSv1.2", "1_3": "TLSv1.3"}
+_CONTENT_TYPES: Final = {"text_plain": "text/plain", "text_html": "text/html"}
+
+
+def read_typed(value: Mapping[str, object]) -> Checked:
+    """Read an ``SmtpConfig``."""
+    findings = Findings()
+    try:
+        section = Section.read(TypedShape, admit(value), "", findings, set())
+    except UnfitError as error:
+        findings.error(error.path, error.reason, error.message)
+        return Checked(None, findings.report())
+    return connector.check(_draft(section, findings), findings)
+
+
+def read_template(value: Mapping[str, object]) -> tuple[Template | None, tuple[Finding, ...]]:
+    """Read a ``Template`` that a caller sends along with a message.
+
+    Returns:
+        The template, or None if it cannot be used; and everything that is to be said of it.
+    """
+    findings = Findings()
+    try:
+        section = Section.read(TypedTemplateShape, admit(value), "", findings, set())
+    except UnfitError as error:
+        findings.error(error.path, error.reason, error.message)
+        return None, findings.report()
+    template = templates.read_template(_template(section, findings), Origin.CALLER, findings)
+    return None if findings.has_error else template, findings.report()
+
+
+def _draft(config: Section[TypedShape], findings: Findings) -> Draft:
+    report_other_keys(config, findings)
+    mode = config.said("tls_mode")
+    return Draft(
+        origin=Origin.CALLER,
+        service=Said(""),
+        host=config.said("host"),
+        port=config.said("port"),
+        secure=_switch(mode, None if mode.value is None else mode.value == "implicit"),
+        require_tls=_switch(mode, mode.value == "starttls_required"),
+        ignore_tls=_switch(mode, mode.value == "disabled"),
+        tls=_tls(config, findings),
+        auth=_auth(config, findings),
+        from_email=config.said("from_email"),
+        reply_to=config.said("reply_to"),
+        templates_path=config.key_path("templates"),
+        templates=_templates(config, findings),
+        headers_path=config.key_path("custom_headers"),
+        headers=_headers(config, findings),
+        client_hostname=config.said("client_hostname"),
+        local_address=config.said("local_address"),
+        timeouts=TimeoutsDraft(
+            dns=config.said("dns_timeout"),
+            connection=config.said("connection_timeout"),
+            greeting=config.said("greeting_timeout"),
+            socket=config.said("socket_timeout"),
+        ),
+        pool=PoolDraft(max_connections=Said(""), max_messages=Said(""), idle_seconds=Said("")),
+    )
+
+
+def _switch(mode: Said[str], value: bool | None) -> Said[bool]:  # noqa: FBT001 - the value of the switch
+    return Said(mode.path, value, is_spoilt=mode.is_spoilt)
+
+
+def _tls(config: Section[TypedShape], findings: Findings) -> TlsDraft:
+    tls = config.item(config.shape.tls or TypedTlsShape(), config.key_path("tls"))
+    report_other_keys(tls, findings)
+    skip = tls.said("insecure_skip_verify")
+    return TlsDraft(
+        server_name=tls.said("server_name"),
+        verify=Said(skip.path, None if skip.value is None else not skip.value, is_spoilt=skip.is_spoilt),
+        ca_pem=tls.said("ca_pem"),
+        cert_pem=tls.said("client_cert_pem"),
+        key_pem=tls.said("client_key_pem"),
+        key_passphrase=Said(tls.key_path("client_key_pem")),
+        min_version=_named(tls.said("min_version"), _NODE_VERSIONS),
+        max_version=Said(""),
+        ciphers=Said(""),
+    )
+
+
+def _auth(config: Section[TypedShape], findings: Findings) -> AuthDraft | None:
+    shape = config.shape
+    if shape.login is not None:
+        login: Section[TypedLoginShape] = config.item(shape.login, config.key_path("login"))
+        report_other_keys(login, findings)
+        return LoginDraft(user=login.said("user"), password=login.said("password"), method=Said(""), may_be_empty=False)
+    if shape.oauth2_token is not None:
+        token: Section[TypedTokenShape] = config.item(shape.oauth2_token, config.key_path("oauth2_token"))
+        report_other_keys(token, findings)
+        return _oauth2(Grant.ACCESS_TOKEN, user=token.said("user"), access_token=token.said("access_token"))
+    if shape.oauth2_refresh_token is not None:
+        path = config.key_path("oauth2_refresh_token")
+        refresh: Section[TypedRefreshTokenShape] = config.item(shape.oauth2_refresh_token, path)
+        report_other_keys(refresh, findings)
+        return _oauth2(
+            Grant.REFRESH_TOKEN,
+            user=refresh.said("user"),
+            client_id=refresh.said("client_id"),
+            client_secret=refresh.said("client_secret"),
+            refresh_token=refresh.said("refresh_token"),
+            token_url=refresh.said("token_url"),
+        )
+    if shape.oauth2_service_account is not None:
+        path = config.key_path("oauth2_service_account")
+        account: Section[TypedServiceAccountShape] = config.item(shape.oauth2_service_account, path)
+        report_other_keys(account, findings)
+        return _oauth2(
+            Grant.SERVICE_ACCOUNT,
+            user=account.said("user"),
+            service_client=account.said("service_client"),
+            private_key=account.said("private_key_pem"),
+            private_key_passphrase=account.said("private_key_passphrase"),
+            token_url=account.said("token_url"),
+        )
+    return None
+
+
+def _oauth2(grant: Grant, **said: Said[Any]) -> OAuth2Draft:
+    names = OAuth2Draft.__dataclass_fields__.keys() - {"grant"}
+    return OAuth2Draft(grant=grant, **{name: said.get(name, Said("")) for name in names})
+
+
+def _templates(config: Section[TypedShape], findings: Findings) -> tuple[TemplateDraft, ...] | None:
+    shapes = config.shape.templates
+    if shapes is None:
+        return None
+    path = config.key_path("templates")
+    sections = [config.item(shape, child(path, index)) for index, shape in enumerate(shapes)]
+    return tuple(_template(section, findings) for section in sections if not section.is_spoilt(section.path))
+
+
+def _template(template: Section[TypedTemplateShape], findings: Findings) -> TemplateDraft:
+    report_other_keys(template, findings)
+    content_type = _named(template.said("content_type"), _CONTENT_TYPES)
+    if content_type.value is None and not content_type.is_spoilt:
+        content_type = replace(content_type, value="text/html")
+    return TemplateDraft(
+        path=template.path,
+        usage_type=template.said("usage_type"),
+        content_type=content_type,
+        subject=template.said("subject"),
+        content=template.said("content"),
+        text_content=template.said("text_content"),
+        reply_to=template.said("reply_to"),
+        send_from=template.said("send_from"),
+        language_tag=template.said("language_tag"),
+        escape=Said(""),
+    )
+
+
+def _headers(config: Section[TypedShape], findings: Findings) -> tuple[HeaderDraft, ...]:
+    path = config.key_path("custom_headers")
+    headers = []
+    for index, shape in enumerate(config.shape.custom_headers or ()):
+        header: Section[TypedHeaderShape] = config.item(shape, child(path, index))
+        report_other_keys(header, findings)
+        if not header.is_spoilt(header.path):
+            headers.append(HeaderDraft(name=header.said("name"), value=header.said("value")))
+    return tuple(headers)
+
+
+def _named(said: Said[str], names: dict[str, str]) -> Said[str]:
+    return said if said.value is None else replace(said, value=names[said.value])
