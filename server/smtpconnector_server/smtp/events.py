@@ -1,0 +1,86 @@
+"""What the wire tells about itself, for the telemetry room to adapt to logs and metrics.
+
+No event holds a secret or an address of a mail. A hook returns at once and does not raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from smtpconnector_server.failure import Failure
+    from smtpconnector_server.smtp.capabilities import Capabilities
+    from smtpconnector_server.smtp.transaction import Level
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpened:
+    """A session is open and authenticated."""
+
+    host: str
+    port: int
+    seconds: float
+    """What it took."""
+    capabilities: Capabilities
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFailed:
+    """A session could not be opened."""
+
+    host: str
+    port: int
+    seconds: float
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class SessionClosed:
+    """A session ended."""
+
+    host: str
+    port: int
+    why: str
+    """A clause of ours, of a small set."""
+    messages: int
+    """Mails tried on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SteppedDown:
+    """A server showed that it does not cope with a level and gets a lower one for a day."""
+
+    host: str
+    port: int
+    level: Level
+    lowered: Level
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerOpened:
+    """After repeated failures nothing is opened for a while."""
+
+    host: str
+    port: int
+    seconds: float
+    failure: Failure
+    """The last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerClosed:
+    """The server works again."""
+
+    host: str
+    port: int
+
+
+WireEvent: TypeAlias = SessionOpened | SessionFailed | SessionClosed | SteppedDown | BreakerOpened | BreakerClosed
+WireHook: TypeAlias = Callable[[WireEvent], None]
+
+
+def tell_nobody(_event: WireEvent) -> None:
+    """Ignore an event: the hook for those who need none."""

@@ -1,0 +1,157 @@
+"""A session: an open, authenticated connection that sends mails, one after the other.
+
+What :meth:`Session.send` returns or raises is the truth about the mail, as ``failure.Outcome`` spells it out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from smtpconnector_server.failure import Failure, Reason, Stage
+from smtpconnector_server.smtp.events import SteppedDown
+from smtpconnector_server.smtp.refusal import breakdown, refusal
+from smtpconnector_server.smtp.transaction import Accepted, Broken, Level, Refused, Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from smtpconnector_server.config.model import Server
+    from smtpconnector_server.smtp.capabilities import Capabilities
+    from smtpconnector_server.smtp.envelope import Envelope
+    from smtpconnector_server.smtp.events import WireHook
+    from smtpconnector_server.smtp.level import LevelMemory
+    from smtpconnector_server.smtp.redaction import Redactor
+    from smtpconnector_server.smtp.reply import Reply
+    from smtpconnector_server.smtp.transaction import Command, End
+    from smtpconnector_server.smtp.wire import Wire
+
+
+class Session:
+    """One connection to an SMTP server, for one mail at a time.
+
+    Attributes:
+        server: What it is a session with.
+        capabilities: What the server said of itself last.
+        was_used: It has served an earlier lease, so that the server may have given it up meanwhile. A mail that it
+            could not send (NOT_SENT) because of that can be sent on a fresh one at once.
+        messages: Mails tried on it.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        wire: Wire,
+        capabilities: Capabilities,
+        redactor: Redactor,
+        levels: LevelMemory,
+        hook: WireHook,
+    ) -> None:
+        self.server = server
+        self.capabilities = capabilities
+        self.was_used = False
+        self.messages = 0
+        self.wire = wire
+        self._redactor = redactor
+        self._levels = levels
+        self._hook = hook
+        self._is_dirty = False
+        """An earlier transaction has not ended with an accepted mail."""
+
+    @property
+    def host(self) -> str:
+        """The server's name, as configured."""
+        return self.server.host
+
+    @property
+    def level(self) -> Level:
+        """How many commands go out at once at the moment."""
+        return self._levels.level(self.server, self.capabilities)
+
+    async def send(self, envelope: Envelope, message: bytes, *, on_commit: Callable[[], None]) -> Reply:
+        """Send one mail.
+
+        Args:
+            envelope: Who sends and who receives.
+            message: The message in canonical form; no dots doubled.
+            on_commit: Called right before the last octet of the message goes to the kernel. Until then the mail is
+                certainly not sent; from then on only the server knows.
+
+        Returns:
+            The server's 2yz reply to this message.
+
+        Raises:
+            Failure: It was not accepted, or nobody knows.
+            ValueError: The message is not in canonical form.
+        """
+        parameters = self._mail_parameters(envelope, message)
+        self.messages += 1
+        while True:
+            level = self.level
+            # One at a time a RSET costs a round trip: it goes only where there is something to clear.
+            reset = self._is_dirty if level is Level.SERIAL else self._is_dirty or self.messages > 1
+            transaction = Transaction(envelope, message, level=level, parameters=parameters, reset=reset)
+            self._is_dirty = True
+            end = await self.wire.run(transaction, on_commit)
+            self._learn(transaction.level, end)
+            if isinstance(end, Accepted):
+                self._is_dirty = False
+                return self._clean(end.reply, envelope)
+            if isinstance(end, Refused) and end.blames_level and end.in_sync:
+                continue  # refused for the flight and not for the mail: one command at a time it may pass
+            raise self._failure(end, envelope)
+
+    async def rehearse(self, envelope: Envelope, on_reply: Callable[[Command, Reply], None]) -> None:
+        """Try MAIL and RCPT, then RSET. Never DATA: no mail is sent.
+
+        Args:
+            envelope: Who would send and who would receive.
+            on_reply: Told each reply, also that which refuses.
+
+        Raises:
+            Failure: The server refused one of them, or the connection broke.
+        """
+        transaction = Transaction(
+            envelope, None, level=Level.SERIAL, parameters=self._mail_parameters(envelope, b""), reset=False
+        )
+        self._is_dirty = True
+        end = await self.wire.run(transaction, lambda: None)
+        for command, reply in transaction.replies:
+            on_reply(command, self._clean(reply, envelope))
+        if not isinstance(end, Accepted):
+            raise self._failure(end, envelope)
+
+    def _mail_parameters(self, envelope: Envelope, message: bytes) -> str:
+        """Return the parameters of MAIL, or say that the server cannot take this mail at all."""
+        offered = self.capabilities
+        has_utf8 = envelope.needs_smtputf8
+        needs_8bit = has_utf8 or not message.isascii()
+        if (has_utf8 and not offered.smtputf8) or (needs_8bit and not (offered.eight_bit_mime or offered.smtputf8)):
+            raise Failure(
+                Reason.SMTP_SMTPUTF8_UNSUPPORTED,
+                f"An address is not ASCII and {self.host} does not offer SMTPUTF8. Use an ASCII address.",
+                stage=Stage.MAIL,
+                host=self.host,
+            )
+        if offered.max_message_size and len(message) > offered.max_message_size:
+            raise Failure(
+                Reason.SMTP_MESSAGE_TOO_LARGE,
+                f"The message has {len(message)} octets and {self.host} accepts {offered.max_message_size}.",
+                stage=Stage.MAIL,
+                host=self.host,
+            )
+        size = f" SIZE={len(message)}" if offered.size and message else ""
+        return size + (" BODY=8BITMIME" if needs_8bit else "") + (" SMTPUTF8" if has_utf8 else "")
+
+    def _learn(self, level: Level, end: End) -> None:
+        lowered = self._levels.learn(self.server, level, end)
+        if lowered is not None:
+            why = end.detail if isinstance(end, Broken) else "did not understand a flight of commands"
+            self._hook(SteppedDown(self.host, self.server.port, level, lowered, why))
+
+    def _failure(self, end: Refused | Broken, envelope: Envelope) -> Failure:
+        if isinstance(end, Broken):
+            return breakdown(end, host=self.host)
+        return refusal(end.command.stage, self._clean(end.reply, envelope), host=self.host)
+
+    def _clean(self, reply: Reply, envelope: Envelope) -> Reply:
+        return self._redactor.clean(reply, envelope.sender, envelope.recipient)
