@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # it ships no py.typed
+from google.rpc import error_details_pb2, status_pb2
 from grpc import RpcError, StatusCode
 
 from smtpconnector.errors import InvalidRequest, Outcome, SmtpConnectorError, Violation, error_class

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return failed.exit_code
     except BrokenPipeError:
         # The reader, such as `head`, went away. Point stdout elsewhere, or the interpreter complains once more at exit.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 1
     except KeyboardInterrupt:
         return 130

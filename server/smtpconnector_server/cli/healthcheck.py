@@ -29,9 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     with grpc.insecure_channel(arguments.address) as channel:
         try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(
-                health_pb2.HealthCheckRequest(), timeout=arguments.timeout
-            )
+            stub: Any = health_pb2_grpc.HealthStub(channel)  # the type stub knows no methods
+            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=arguments.timeout)
         except grpc.RpcError as error:
             raise CommandFailed(f"no answer from {arguments.address}: {error.code().name}", UNREACHABLE) from None
     status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)

@@ -20,7 +20,6 @@ from smtpconnector_server.cli.terminal import (
     print_json,
     usable_profile,
 )
-from smtpconnector_server.failure import Outcome
 
 if TYPE_CHECKING:
     import argparse
@@ -129,8 +128,10 @@ def _tell_error(error: SmtpConnectorError, *, as_json: bool) -> int:
             }
         )
         return code
+    from smtpconnector import Outcome  # noqa: PLC0415
+
     terminal = console()
-    outcome = "may or may not have been sent" if error.outcome == Outcome.UNKNOWN else "not sent"
+    outcome = "may or may not have been sent" if error.outcome is Outcome.UNKNOWN else "not sent"
     terminal.print(f"[red]{outcome}[/]: {escaped(error.message)}")
     terminal.print(f"[dim]{error.reason or error.code.name}{f' at {error.stage}' if error.stage else ''}[/]")
     for violation in error.violations:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from smtpconnector_server.delivery.retry import may_retry
 from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
+from smtpconnector_server.smtp.envelope import Envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,8 @@ class _Shipment:
     """One message on its way: its attempts, and whether its last octet may have left."""
 
     def __init__(self, mail: Mail, server: Server, pool: SessionPool) -> None:
-        self._mail = mail
+        self._envelope = Envelope(sender=mail.sender, recipient=mail.recipient, smtputf8=mail.needs_smtputf8)
+        self._octets = mail.octets
         self._server = server
         self._pool = pool
         self.committed = False
@@ -56,7 +58,7 @@ class _Shipment:
             try:
                 async with self._pool.session(self._server) as session:
                     was_used = session.was_used
-                    reply = await session.send(self._mail, on_commit=self._commit)
+                    reply = await session.send(self._envelope, self._octets, on_commit=self._commit)
                 return Sent(reply, self.attempts)
             except Failure as failure:
                 failure.attempts = self.attempts

@@ -41,16 +41,19 @@ class BoundaryInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any]:
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Return the method's handler, wrapped. Decoding happens inside, so that its errors are ours to word."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or not method.startswith(self._prefix) or handler.unary_unary is None:
+        if handler is None or not method.startswith(self._prefix):
             return handler
+        # The stubs describe the synchronous server only; here behaviours are coroutine functions.
+        behaviour: Any = handler.unary_unary
+        decode: Any = handler.request_deserializer
         return grpc.unary_unary_rpc_method_handler(
-            _guarded(handler.unary_unary, handler.request_deserializer, method.removeprefix(self._prefix)),
+            _guarded(behaviour, decode, method.removeprefix(self._prefix)),
             request_deserializer=None,
             response_serializer=handler.response_serializer,
         )

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from smtpconnector_server.failure import Failure, Reason, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     import grpc
@@ -151,7 +151,7 @@ def read_callers(file: Path) -> Callers:
     return Callers(tuple(by_token_hash), by_certificate_name)
 
 
-def _certificate_names(auth_context: dict[str, Sequence[bytes]]) -> Iterable[bytes]:
+def _certificate_names(auth_context: Mapping[str, Iterable[bytes]]) -> Iterable[bytes]:
     return auth_context.get(_SUBJECT_ALTERNATIVE_NAME, ())
 
 

@@ -36,13 +36,16 @@ class ServerCertificate:
 
     def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
         self._files = (certificate, key) if client_ca is None else (certificate, key, client_ca)
+        self._asks_clients = client_ca is not None
         self._seen = self._stamps()
         self._configuration = self._read()
 
     def credentials(self) -> grpc.ServerCredentials:
         """Return credentials that always use the newest files."""
         return grpc.dynamic_ssl_server_credentials(
-            self._configuration, self._newest, require_client_authentication=len(self._files) == 3  # noqa: PLR2004
+            self._configuration,
+            self._newest,  # type: ignore[arg-type]  # None means no change; the stub does not know
+            require_client_authentication=self._asks_clients,
         )
 
     def _newest(self) -> grpc.ServerCertificateConfiguration | None:

@@ -10,11 +10,11 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from google.protobuf.duration_pb2 import Duration
+
 from smtpconnector.v1 import connector_service_pb2 as pb
 from smtpconnector.v1 import validation_pb2
-
-from smtpconnector_server.config.document import normalized
 from smtpconnector_server.config.finding import Finding, Severity
+from smtpconnector_server.config.normalized import normalized
 from smtpconnector_server.config.typed import read_template
 from smtpconnector_server.delivery.composition import Wish
 from smtpconnector_server.failure import Failure, Reason, Stage, Violation

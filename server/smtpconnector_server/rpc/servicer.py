@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 from smtpconnector.v1 import connector_service_pb2 as pb
-from smtpconnector.v1 import connector_service_pb2_grpc, validation_pb2
+from smtpconnector.v1 import connector_service_pb2_grpc
 
 from smtpconnector_server.failure import Failure, Reason, Stage, Violation
 from smtpconnector_server.delivery.composition import compose
@@ -61,7 +61,7 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
 
 def _seconds_to_answer(context: Context) -> float:
     """Return how long the work may take, so that the caller hears the answer before his own deadline."""
-    remaining = context.time_remaining()
+    remaining = cast("float | None", context.time_remaining())  # the stub does not know of calls without a deadline
     if remaining is None:
         return _MAX_SECONDS
     margin = min(_ANSWER_MARGIN_SECONDS, remaining * _ANSWER_MARGIN_SHARE)
