@@ -28,7 +28,7 @@ _MIN_MARGIN_SECONDS: Final = 60.0
 _MARGIN_SHARE: Final = 0.1
 """Of its lifetime. Exchange Online has been seen to refuse tokens minutes before their end."""
 _YOUNG_SECONDS: Final = 5.0
-"""A younger token was not refused for its age, so another one would be refused too."""
+"""A younger token is refused for another reason than its age."""
 
 
 class PostForm(Protocol):
@@ -59,6 +59,8 @@ class _Token:
     issued_at: float
     renew_at: float
     expires_at: float
+    is_replacement: bool = False
+    """It was fetched because the SMTP server refused the one before."""
 
 
 _Key: TypeAlias = tuple[str, Grant]
@@ -72,6 +74,8 @@ class _Credential:
     grant: Grant
     token: _Token | None
     is_rotated: bool = False
+    is_refused: bool = False
+    """The SMTP server refused the last token, and there is no other yet."""
     renewal: asyncio.Task[_Token | Failure] | None = None
     held_off_until: float = -math.inf
     """Until then the end point asked to be left alone."""
@@ -101,26 +105,23 @@ class TokenCache:
         self._max_credentials = max_credentials
         self._credentials: OrderedDict[_Key, _Credential] = OrderedDict()
 
-    async def token(self, auth: OAuth2Auth, *, refused: Secret | None = None) -> Secret:
+    async def token(self, auth: OAuth2Auth, *, renew: bool) -> Secret:
         """Return an access token that has not expired.
 
         Cancelling the call does not cancel the request for others who wait for the same token.
 
         Args:
             auth: The mailbox and where its tokens come from.
-            refused: The token that the SMTP server has just refused; another one is returned.
+            renew: The SMTP server refused the last one: return another one.
 
         Raises:
-            Failure: There is no token, or none but the refused one.
+            Failure: There is no token, or no other one.
         """
         if isinstance(auth.source, AccessToken):
-            return self._ready(auth.source, refused)
+            return self._ready(auth.source, renew=renew)
         credential = self._credential(auth.user, auth.source)
+        refused = self._give_up(credential) if renew else None
         held = credential.token
-        if held is not None and held.secret == refused:
-            if self._clock() - held.issued_at < _YOUNG_SECONDS:
-                raise _no_other_token()
-            credential.token = held = None
         if held is not None and self._clock() < held.renew_at:
             return held.secret
         try:
@@ -141,10 +142,10 @@ class TokenCache:
             renewal.cancel()
         await asyncio.gather(*renewals, return_exceptions=True)
 
-    def _ready(self, source: AccessToken, refused: Secret | None) -> Secret:
+    def _ready(self, source: AccessToken, *, renew: bool) -> Secret:
         if source.expires_at is not None and source.expires_at <= self._clock():
             raise _rejected("The access token has expired; configure a new one, or a grant that can renew it.")
-        if source.token == refused:
+        if renew:
             raise _rejected(
                 "The SMTP server refused the access token; configure a new one, or a grant that can renew it."
             )
@@ -159,6 +160,23 @@ class TokenCache:
             credential = self._credentials[key] = _Credential(user, grant, _first_token(grant))
         self._credentials.move_to_end(key)
         return credential
+
+    def _give_up(self, credential: _Credential) -> Secret | None:
+        """Forget a token that the SMTP server refused, and return it.
+
+        A young one was not refused for its age. Either it replaces the one that was refused, because another session
+        was quicker to ask; then it stays. Or it is the refused one, and no other would fare better.
+        """
+        held = credential.token
+        if held is None:
+            return None
+        if self._clock() - held.issued_at >= _YOUNG_SECONDS:
+            credential.token = None
+            credential.is_refused = True
+            return held.secret
+        if not held.is_replacement:
+            raise _no_other_token()
+        return None
 
     def _make_room(self) -> None:
         """Evict what is cheapest to lose: a credential without a token first, a rotated one last, then by last use."""
@@ -207,7 +225,8 @@ class TokenCache:
             return failure
         finally:
             credential.renewal = None
-        credential.token = _token(issued, asked_at)
+        credential.token = _token(issued, asked_at, is_replacement=credential.is_refused)
+        credential.is_refused = False
         return credential.token
 
     async def _fetch(self, credential: _Credential, now: float) -> IssuedToken:
@@ -252,10 +271,10 @@ def _first_token(grant: Grant) -> _Token | None:
     return _Token(grant.access_token.token, -math.inf, expires_at - _MIN_MARGIN_SECONDS, expires_at)
 
 
-def _token(issued: IssuedToken, asked_at: float) -> _Token:
+def _token(issued: IssuedToken, asked_at: float, *, is_replacement: bool) -> _Token:
     margin = min(max(_MIN_MARGIN_SECONDS, issued.lifetime * _MARGIN_SHARE), issued.lifetime / 2)
     expires_at = asked_at + issued.lifetime
-    return _Token(issued.access_token, asked_at, expires_at - margin, expires_at)
+    return _Token(issued.access_token, asked_at, expires_at - margin, expires_at, is_replacement)
 
 
 def _rejected(message: str) -> Failure:
