@@ -1,6 +1,6 @@
 """A token end point by HTTPS: one POST, one answer, and nothing that a hostile end point could turn against us.
 
-https only, to an address that the resolver let through and to no other, certificate verified for the URL's host, no
+https only, to an address that the policy has seen and to no other, certificate verified for the URL's host, no
 redirect, no proxy, no cookie, no decompression, at most 64 KiB, all within one bound of time.
 """
 
@@ -9,19 +9,19 @@ from __future__ import annotations
 import asyncio
 import ssl
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from smtpconnector_server import __version__
 from smtpconnector_server.failure import Failure, Reason, Stage
 from smtpconnector_server.smtp.token_response import HttpAnswer, unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import httpx2
 
-    Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
-    """Host and port in, the addresses that may be connected to out, best first."""
+    from smtpconnector_server.smtp.dialer import DialPolicy
+    from smtpconnector_server.smtp.resolver import IpAddress, Resolver
 
 _TIMEOUT_SECONDS: Final = 5.0
 _CONNECT_TIMEOUT_SECONDS: Final = 2.0
@@ -38,15 +38,22 @@ class TokenEndpoint:
     would answer for whichever host of that address asked first.
 
     Args:
-        resolve: The resolver and its policy.
+        resolver: Looks up names.
+        policy: Says where connections may go.
         tls: Whose certificates are trusted. None: the system's.
         timeout: Seconds for everything from the look-up of the name to the last octet of the answer.
     """
 
     def __init__(
-        self, resolve: Resolve, *, tls: ssl.SSLContext | None = None, timeout: float = _TIMEOUT_SECONDS
+        self,
+        *,
+        resolver: Resolver,
+        policy: DialPolicy,
+        tls: ssl.SSLContext | None = None,
+        timeout: float = _TIMEOUT_SECONDS,
     ) -> None:
-        self._resolve = resolve
+        self._resolver = resolver
+        self._policy = policy
         self._tls = tls
         self._timeout = timeout
 
@@ -55,7 +62,7 @@ class TokenEndpoint:
 
         Raises:
             Failure: OAUTH2_ENDPOINT_UNAVAILABLE if there is no answer, INVALID_CONFIG if the URL is not https; the
-                resolver's if it refuses the target.
+                policy's if it refuses the target.
         """
         try:
             async with asyncio.timeout(self._timeout):
@@ -73,7 +80,7 @@ class TokenEndpoint:
             self._tls = await asyncio.to_thread(ssl.create_default_context)
         target = _parse(url)
         host = target.raw_host.decode("ascii")
-        addresses = await self._resolve(host, target.port or _HTTPS_PORT)
+        addresses = await self._addresses(host, target.port or _HTTPS_PORT)
         headers = {
             "Host": target.netloc.decode("ascii"),
             "Accept": "application/json",
@@ -86,7 +93,7 @@ class TokenEndpoint:
             for address in addresses:
                 request = client.stream(
                     "POST",
-                    target.copy_with(host=address),
+                    target.copy_with(host=str(address)),
                     data=dict(form),
                     headers=headers,
                     extensions={"sni_hostname": host},
@@ -104,6 +111,16 @@ class TokenEndpoint:
                     break
         # Out here, because the exceptions above hold the request and its secrets.
         raise unavailable(fault)
+
+    async def _addresses(self, host: str, port: int) -> Sequence[IpAddress]:
+        try:
+            addresses = await self._resolver.resolve(host, within=self._timeout)
+        except Failure as failure:
+            is_unknown = failure.reason is Reason.SMTP_DNS_NOT_FOUND
+            fault = "has no address; check the token URL" if is_unknown else "cannot be looked up for the moment"
+            raise unavailable(fault) from failure
+        self._policy.vet(host, port, addresses)
+        return addresses
 
 
 def _parse(url: str) -> httpx2.URL:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import logging
+import socket
 import traceback
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,28 +27,39 @@ from smtpconnector_server.config.model import OAuth2Auth, RefreshTokenGrant
 from smtpconnector_server.config.secret import Secret
 from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
 from smtpconnector_server.smtp.oauth2 import RefreshTokenRotated, TokenCache
+from smtpconnector_server.smtp.resolver import Resolver
 from smtpconnector_server.smtp.token_endpoint import TokenEndpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Sequence
+
+    from smtpconnector_server.smtp.resolver import IpAddress
 
 FORM = {"client_id": "id", "scope": "https://mail.google.com/ offline", "refresh_token": "1//0-+&=\u00e9"}
 
 
-class Resolver:
-    """Knows one address for every name, and which names it was asked for."""
+class Targets:
+    """A name server and a policy in one: knows some addresses for every name, and what the policy was asked."""
 
-    def __init__(self, *addresses: str) -> None:
-        self.addresses = addresses or ("127.0.0.1",)
-        self.asked: list[tuple[str, int]] = []
+    def __init__(self, *addresses: str, denies: bool = False) -> None:
+        self.addresses = [ip_address(address) for address in addresses or ("127.0.0.1",)]
+        self.denies = denies
+        self.looked_up: list[str] = []
+        self.vetted: list[tuple[str, int, list[str]]] = []
 
-    async def __call__(self, host: str, port: int) -> Sequence[str]:
-        self.asked.append((host, port))
+    def lookup(self, host: str) -> Sequence[IpAddress]:
+        self.looked_up.append(host)
         return self.addresses
 
+    def vet(self, host: str, port: int, addresses: Sequence[IpAddress]) -> None:
+        self.vetted.append((host, port, [str(address) for address in addresses]))
+        if self.denies:
+            raise Failure(Reason.EGRESS_DENIED, "Not allowed.", stage=Stage.TOKEN)
 
-def endpoint(resolve: Callable[[str, int], Awaitable[Sequence[str]]] | None = None) -> TokenEndpoint:
-    return TokenEndpoint(resolve or Resolver(), tls=client_context())
+
+def endpoint(targets: Targets | None = None, *, timeout: float = 5.0) -> TokenEndpoint:
+    targets = targets or Targets()
+    return TokenEndpoint(resolver=Resolver(targets.lookup), policy=targets, tls=client_context(), timeout=timeout)
 
 
 async def failure_of(call: Awaitable[object]) -> Failure:
@@ -57,9 +70,9 @@ async def failure_of(call: Awaitable[object]) -> Failure:
 
 
 async def test_posts_the_form_to_the_resolved_address_under_the_name_of_the_url() -> None:
-    resolver = Resolver()
+    targets = Targets()
     async with TokenServer(answers(200, "{}", Retry_After="7")) as server:
-        answer = await endpoint(resolver)(server.url, FORM)
+        answer = await endpoint(targets)(server.url, FORM)
         assert (answer.status, answer.body, answer.retry_after) == (200, b"{}", "7")
         (request,) = server.requests
     assert request.line == "POST /oauth2/token HTTP/1.1"
@@ -69,7 +82,8 @@ async def test_posts_the_form_to_the_resolved_address_under_the_name_of_the_url(
     assert request.headers["content-type"] == "application/x-www-form-urlencoded"
     assert request.headers["accept"] == "application/json"
     assert request.headers["user-agent"].startswith("smtpconnector/")
-    assert resolver.asked == [("mail.example.com", server.port)]
+    assert targets.looked_up == ["mail.example.com"]
+    assert targets.vetted == [("mail.example.com", server.port, ["127.0.0.1"])]
 
 
 async def test_two_names_of_one_address_never_share_a_connection() -> None:
@@ -83,7 +97,7 @@ async def test_two_names_of_one_address_never_share_a_connection() -> None:
 
 async def test_goes_on_to_the_next_address_where_one_is_dead() -> None:
     async with TokenServer() as server:
-        answer = await endpoint(Resolver("127.0.0.2", "127.0.0.1"))(server.url, FORM)
+        answer = await endpoint(Targets("127.0.0.2", "127.0.0.1"))(server.url, FORM)
         assert answer.status == 200
         assert len(server.requests) == 1
 
@@ -96,11 +110,12 @@ async def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.Monkey
 
 
 async def test_a_redirect_is_an_answer_and_nobody_goes_there() -> None:
-    resolver = Resolver()
+    targets = Targets()
     async with TokenServer(answers(302, "", Location="http://169.254.169.254/latest/meta-data/")) as server:
-        assert (await endpoint(resolver)(server.url, FORM)).status == 302
+        assert (await endpoint(targets)(server.url, FORM)).status == 302
         assert server.connections == 1
-    assert resolver.asked == [("mail.example.com", server.port)]
+    assert targets.looked_up == ["mail.example.com"]
+    assert targets.vetted == [("mail.example.com", server.port, ["127.0.0.1"])]
 
 
 @pytest.mark.parametrize(
@@ -118,20 +133,39 @@ async def test_a_redirect_is_an_answer_and_nobody_goes_there() -> None:
     ],
 )
 async def test_an_url_that_is_not_https_is_refused_before_anything_is_looked_up(url: str) -> None:
-    resolver = Resolver()
-    failure = await failure_of(endpoint(resolver)(url, FORM))
+    targets = Targets()
+    failure = await failure_of(endpoint(targets)(url, FORM))
     assert failure.reason is Reason.INVALID_CONFIG
     assert "canary" not in failure.message
-    assert not resolver.asked
+    assert not targets.looked_up
 
 
 async def test_a_target_that_policy_refuses_is_never_connected_to() -> None:
-    async def refuse(host: str, port: int) -> Sequence[str]:
-        raise Failure(Reason.EGRESS_DENIED, "Not allowed.", stage=Stage.TOKEN)
-
     async with TokenServer() as server:
-        assert (await failure_of(endpoint(refuse)(server.url, FORM))).reason is Reason.EGRESS_DENIED
+        failure = await failure_of(endpoint(Targets(denies=True))(server.url, FORM))
+        assert failure.reason is Reason.EGRESS_DENIED
         assert server.connections == 0
+
+
+async def test_the_policy_sees_an_address_that_is_written_in_the_url() -> None:
+    targets = Targets(denies=True)
+    await failure_of(endpoint(targets)("https://169.254.169.254/latest/", FORM))
+    await failure_of(endpoint(targets)("https://[::ffff:127.0.0.1]/", FORM))
+    assert [addresses for _, _, addresses in targets.vetted] == [["169.254.169.254"], ["::ffff:7f00:1"]]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(socket.EAI_NONAME, "has no address; check the token URL"), (socket.EAI_AGAIN, "cannot be looked up")],
+)
+async def test_a_name_without_an_address_is_an_unavailable_end_point(error: int, message: str) -> None:
+    def lookup(host: str) -> Sequence[IpAddress]:
+        raise socket.gaierror(error, host)
+
+    post = TokenEndpoint(resolver=Resolver(lookup), policy=Targets(), tls=client_context())
+    failure = await failure_of(post("https://mail.example.com/token", FORM))
+    assert failure.reason is Reason.OAUTH2_ENDPOINT_UNAVAILABLE
+    assert message in failure.message
 
 
 @pytest.mark.parametrize("certificate", [kind for kind in Certificate if kind is not Certificate.GOOD])
@@ -166,15 +200,14 @@ async def test_a_compressed_body_is_not_unpacked() -> None:
 @pytest.mark.parametrize("answer", [says_nothing, stops_in_the_body])
 async def test_an_end_point_that_takes_too_long_is_given_up(answer: Answer) -> None:
     async with TokenServer(answer) as server:
-        post = TokenEndpoint(Resolver(), tls=client_context(), timeout=0.3)
-        failure = await failure_of(post(server.url, FORM))
+        failure = await failure_of(endpoint(timeout=0.3)(server.url, FORM))
         assert failure.reason is Reason.OAUTH2_ENDPOINT_UNAVAILABLE
         assert "did not answer within 0.3 s" in failure.message
 
 
 async def test_a_broken_connection_is_an_unavailable_end_point_and_the_form_is_not_sent_twice() -> None:
     async with TokenServer(hangs_up) as server:
-        failure = await failure_of(endpoint(Resolver("127.0.0.1", "127.0.0.1"))(server.url, FORM))
+        failure = await failure_of(endpoint(Targets("127.0.0.1", "127.0.0.1"))(server.url, FORM))
         assert failure.reason is Reason.OAUTH2_ENDPOINT_UNAVAILABLE
         assert len(server.requests) == 1
 
@@ -200,9 +233,9 @@ async def test_a_rotated_refresh_token_is_sent_the_next_time() -> None:
     rotations: list[RefreshTokenRotated] = []
     tokens = TokenCache(endpoint(), clock=lambda: now, on_rotation=rotations.append)
     async with TokenServer(issues("first", refresh_token="rotated"), issues("second")) as server:
-        assert await tokens.token(_auth(server)) == Secret("first")
+        assert await tokens.token(_auth(server), renew=False) == Secret("first")
         now += 3600
-        assert await tokens.token(_auth(server)) == Secret("second")
+        assert await tokens.token(_auth(server), renew=False) == Secret("second")
         assert [request.form["refresh_token"] for request in server.requests] == ["canary-refresh", "rotated"]
     assert [rotation.refresh_token for rotation in rotations] == [Secret("rotated")]
 
@@ -227,7 +260,7 @@ async def test_every_bad_answer_is_a_failure_with_no_secret_in_it_or_in_any_log(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     async with TokenServer(answer) as server:
-        failure = await failure_of(TokenCache(endpoint()).token(_auth(server)))
+        failure = await failure_of(TokenCache(endpoint()).token(_auth(server), renew=False))
     assert (failure.reason, failure.retry_after) == (reason, retry_after)
     assert caplog.records
     told = "".join(traceback.format_exception(failure)) + repr(failure) + caplog.text
