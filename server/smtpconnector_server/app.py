@@ -12,6 +12,7 @@ import structlog
 
 from smtpconnector_server.delivery.sender import Sender
 from smtpconnector_server.rpc.configurations import Configurations
+from smtpconnector_server.rpc.metadata import to_metadata_response
 from smtpconnector_server.rpc.server import RpcServer
 from smtpconnector_server.rpc.servicer import ConnectorServicer
 from smtpconnector_server.smtp.dialer import Dialer
@@ -37,7 +38,9 @@ async def running_server(settings: Settings, profiles: dict[str, Profile]) -> As
     """
     pool = SessionPool(dialer=Dialer())
     sender = Sender(pool, on_late_end=lambda host, outcome: _log.warning("late_reply", host=host, outcome=outcome))
-    server = RpcServer(ConnectorServicer(Configurations(profiles), sender), settings.listen)
+    server = RpcServer(
+        ConnectorServicer(Configurations(profiles), sender, to_metadata_response()), settings.listen
+    )
     await server.start()
     try:
         yield server

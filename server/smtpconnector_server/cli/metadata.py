@@ -20,3 +20,13 @@ def add_parser(commands: Subparsers[Any]) -> None:
     )
     parser.add_argument("--json", action="store_true", help="answer as JSON, for scripts")
     parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show it."""
+    from google.protobuf.json_format import MessageToDict  # noqa: PLC0415 - --help need not wait for it
+
+    from smtpconnector_server.rpc.metadata import to_metadata_response  # noqa: PLC0415
+
+    print_json(MessageToDict(to_metadata_response()))
+    return OK

@@ -15,6 +15,7 @@ from smtpconnector.v1 import connector_service_pb2 as pb
 from smtpconnector.v1 import validation_pb2
 from smtpconnector_server.config.finding import Finding, Severity
 from smtpconnector_server.config.normalized import normalized
+from smtpconnector_server.config.normalized import normalized
 from smtpconnector_server.config.typed import read_template
 from smtpconnector_server.delivery.composition import Wish
 from smtpconnector_server.failure import Failure, Reason, Stage, Violation
