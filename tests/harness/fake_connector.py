@@ -58,8 +58,12 @@ def failure(code: grpc.StatusCode, reason: str, *details: Message, **metadata: s
     return Abort(code, details=(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata), *details))
 
 
+@dataclass
 class Hang:
-    """No answer until the call ends."""
+    """No answer until the call ends. The events are those of a server in the loop."""
+
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass
@@ -125,8 +129,13 @@ def _in_loop(script: Script, default: Message) -> Callable[[Any, Any], Any]:
                 await context.send_initial_metadata(((_HEADERS_SENT, "1"),))
                 await answer.relay.passed_on(_HEADERS_SENT.encode())
             answer.relay.cut()
-        if isinstance(answer, (Hang, Break)):
             await asyncio.Event().wait()
+        if isinstance(answer, Hang):
+            answer.begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                answer.ended.set()
         return default if answer is None else answer
 
     return answer

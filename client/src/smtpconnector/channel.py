@@ -20,8 +20,8 @@ Metadata: TypeAlias = Sequence[tuple[str, "str | bytes"]]
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
 
-# UNAVAILABLE is the one code that the service gives only for a mail that was not sent. A call that breaks after the
-# service has answered with headers is not retried by gRPC, whatever its code (gRFC A6: it is committed).
+# The service says UNAVAILABLE only of a mail that was not sent. gRPC says it also of a connection that breaks during a
+# call, and would send the call again; it does not once the service has answered with headers (gRFC A6: committed).
 _SERVICE_CONFIG = json.dumps(
     {
         "loadBalancingConfig": [{"round_robin": {}}],
@@ -42,7 +42,6 @@ _SERVICE_CONFIG = json.dumps(
 
 _OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.service_config", _SERVICE_CONFIG),
-    ("grpc.enable_retries", 1),
     # Mails are rare: without pings a NAT forgets the idle connection, and the next call would hang until its deadline.
     # The server allows a ping each 30 s.
     ("grpc.keepalive_time_ms", 60_000),
@@ -140,7 +139,10 @@ class Endpoint:
         return (*metadata, ("authorization", f"Bearer {token}"))
 
     def _options(self) -> list[tuple[str, str | int]]:
-        if self.tls is not None and self.tls.server_name:
+        if self.tls is None:
+            # A proxy that the environment names would see, on another machine, what is meant for this one.
+            return [*_OPTIONS, ("grpc.enable_http_proxy", 0)]
+        if self.tls.server_name:
             return [*_OPTIONS, ("grpc.ssl_target_name_override", self.tls.server_name)]
         return list(_OPTIONS)
 
