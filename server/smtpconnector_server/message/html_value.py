@@ -17,7 +17,8 @@ class UnsafeValueError(ValueError):
     """A value that no escaping makes safe where it would stand; the text says why, without the value."""
 
 
-_BARE: Final = {code: f"&#{code};" for code in range(0x80) if not chr(code).isalnum()}
+_NO_WORD: Final = re.compile(r"[\W_]")
+_C1: Final = range(0x80, 0xA0)
 _URL_SCHEMES: Final = frozenset({"http", "https", "mailto"})
 _SCHEME: Final = re.compile(r"([^:/?#\\]*):")
 _IGNORED_IN_SCHEME: Final = re.compile(r"[^\x21-\x7e]+")
@@ -25,13 +26,20 @@ _CODE: Final = re.compile(r"[\x00-\x1f\x7f;{}()\"'`\\<>@*]")
 
 
 def escape_bare(value: str) -> str:
-    """Escape for a place without quotes, which a blank, a quote or an equals sign would end."""
-    return value.translate(_BARE)
+    """Escape for a place without quotes, which a blank of any kind, a quote or an equals sign could end."""
+    return _NO_WORD.sub(_reference, value)
 
 
 def escape_bare_first(value: str) -> str:
     """Escape for the beginning of a value without quotes; were it empty, the next attribute would become the value."""
-    return value.translate(_BARE) or "&#32;"
+    return escape_bare(value) or "&#32;"
+
+
+def _reference(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code in _C1:  # readers take references to them for characters of Windows-1252
+        raise UnsafeValueError("contains a control character, and stands in mark-up without quotes")
+    return f"&#{code};"
 
 
 def verbatim(value: str) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MAX_NAME_CHARACTERS: Final = 64
 """Of a display name with a value in it: what comes after is out of sight in most inboxes, a place to mislead."""
+_NEVER_IN_ADDRESS: Final = re.compile(r"[\s<>(),;:\\]")
 _LINK: Final = re.compile(r"://|\bwww\.", re.IGNORECASE)
 
 
@@ -47,6 +48,8 @@ class MailboxText:
         self._name = PlaceholderText(name_text, name=name, rule=DISPLAY_NAME, max_length=MAX_MAILBOX_CHARACTERS)
         self._address = PlaceholderText(address_text, name=name, rule=HEADER_TEXT, max_length=MAX_MAILBOX_CHARACTERS)
         address_is_known = not self._address.paths
+        if not address_is_known and _NEVER_IN_ADDRESS.search(self._address.literal):
+            raise AddressError("is not one mailbox such as `{{name}} <{{address}}>`, whatever the values")
         checked = make_mailbox(name_text, address_text if address_is_known else "user@example.com")
         self._fixed = checked if address_is_known and not self._name.paths else None
 

@@ -23,7 +23,7 @@ def format_number(number: float) -> str:
     try:
         double = float(number)
     except OverflowError:
-        double = math.copysign(math.inf, number)
+        double = math.inf if number > 0 else -math.inf
     if math.isnan(double):
         return "NaN"
     if math.isinf(double):

@@ -76,7 +76,7 @@ def check_payload(payload: Payload) -> tuple[Violation, ...]:
         elif isinstance(value, dict | list):
             if depth > MAX_DEPTH:
                 return (*violations, Violation("payload", f"is nested deeper than {MAX_DEPTH} levels"))
-            octets += 2 + len(value)
+            octets += 1 + max(len(value), 1)  # brackets and commas
             if isinstance(value, dict):
                 octets += sum(_text_octets(key, path, violations) + 1 for key in value)
                 children = [(f"{path}.{_shown(key)}", depth + 1, child) for key, child in value.items()]

@@ -86,9 +86,9 @@ class PlaceholderText:
         return tuple(dict.fromkeys(slot.path for slot in self._slots))
 
     @property
-    def literal_length(self) -> int:
-        """Number of characters outside of placeholders: no rendered text is shorter."""
-        return self._literal_length
+    def literal(self) -> str:
+        """All that stands outside of placeholders: it is in every rendered text."""
+        return "".join(self._pieces[::2])
 
     def unresolved(self, payload: Payload) -> list[str]:
         """Return the paths whose placeholders stay as written, because the payload has no such root."""

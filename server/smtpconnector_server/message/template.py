@@ -121,7 +121,7 @@ def _compile_subject(subject: str, violations: list[Violation]) -> PlaceholderTe
     problem = HEADER_TEXT.problem(subject)
     if problem:
         violations.append(Violation("subject", problem))
-    if text.literal_length > MAX_SUBJECT_CHARACTERS:
+    if len(text.literal) > MAX_SUBJECT_CHARACTERS:
         violations.append(Violation("subject", f"is longer than {MAX_SUBJECT_CHARACTERS} characters"))
     return text
 
