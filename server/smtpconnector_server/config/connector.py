@@ -16,6 +16,8 @@ from smtpconnector_server.config.draft import Said
 from smtpconnector_server.config.host import HostError, parse_client_hostname, parse_host, parse_ip
 from smtpconnector_server.config.model import Connector, PoolLimits, Server, Timeouts, TlsMode
 from smtpconnector_server.config.origin import Origin
+from smtpconnector_server.config.presets import preset_at
+from smtpconnector_server.config.provider import check_account, pool_limits, with_service
 from smtpconnector_server.config.templates import read_templates
 from smtpconnector_server.config.tls import IMPLICIT_PORT, SUBMISSION_PORT, check_port, read_options, resolve_mode
 from smtpconnector_server.message.address import AddressError, Mailbox, parse_mailbox
@@ -24,6 +26,7 @@ from smtpconnector_server.message.custom_header import HeaderError, check_header
 if TYPE_CHECKING:
     from smtpconnector_server.config.draft import Draft, HeaderDraft, PoolDraft, TimeoutsDraft
     from smtpconnector_server.config.finding import Findings
+    from smtpconnector_server.config.presets import Preset
 
 # What an example shows in place of a value: <your-gmail-address>, <password>. `<a@b.example>` is a mailbox.
 _EXAMPLE_TEXT: Final = re.compile(r"<[A-Za-z][A-Za-z0-9 `'._-]*>")
@@ -50,24 +53,28 @@ def check(draft: Draft, findings: Findings) -> Checked:
 
 
 def _server(draft: Draft, findings: Findings) -> Server | None:
+    draft = with_service(draft, findings)
     host = _host(draft, findings)
+    preset = preset_at(host) if host is not None else None
     port = draft.port.value or None
     mode = resolve_mode(draft, port, findings)
     port = port or (IMPLICIT_PORT if mode is TlsMode.IMPLICIT else SUBMISSION_PORT)
-    check_port(draft, port, mode, findings, is_known_server=False)
+    check_port(draft, port, mode, preset, findings)
     auth = read_auth(draft.auth, findings) if draft.auth is not None else None
-    if mode is TlsMode.DISABLED and draft.auth is not None and auth is not None:
+    if mode is TlsMode.DISABLED and auth is not None:
         findings.warning(
             draft.ignore_tls.path,
             "CLEARTEXT_CREDENTIALS",
             "The credentials go over the network in the clear.",
-            f"Leave {draft.ignore_tls.path} out unless the server is on this machine.",
+            "Have TLS, unless the server is on this machine.",
         )
+    if preset is not None:
+        check_account(draft, auth, preset, findings)
     options = read_options(draft.tls, findings)
     client_hostname = _client_hostname(draft.client_hostname, findings)
     local_address = _local_address(draft.local_address, findings)
     timeouts = _timeouts(draft.timeouts, findings)
-    pool = _pool(draft.pool, findings)
+    pool = _pool(draft.pool, preset, findings)
     if host is None:
         return None
     return Server(
@@ -80,6 +87,7 @@ def _server(draft: Draft, findings: Findings) -> Server | None:
         local_address=local_address,
         timeouts=timeouts,
         pool=pool,
+        single_flight=_single_flight(draft.single_flight, preset),
     )
 
 
@@ -137,13 +145,17 @@ def _timeouts(draft: TimeoutsDraft, findings: Findings) -> Timeouts:
     )
 
 
-def _pool(draft: PoolDraft, findings: Findings) -> PoolLimits:
-    defaults = PoolLimits()
+def _pool(draft: PoolDraft, preset: Preset | None, findings: Findings) -> PoolLimits:
+    defaults = pool_limits(preset)
     return PoolLimits(
         max_connections=_at_most(limits.CONNECTIONS, draft.max_connections, findings) or defaults.max_connections,
         max_messages=_at_most(limits.MESSAGES, draft.max_messages, findings) or defaults.max_messages,
         idle_seconds=draft.idle_seconds.value or defaults.idle_seconds,
     )
+
+
+def _single_flight(said: Said[bool], preset: Preset | None) -> bool:
+    return preset is not None and preset.single_flight if said.value is None else said.value
 
 
 def _at_most(limit: int, said: Said[int], findings: Findings) -> int | None:

@@ -97,6 +97,7 @@ def _draft(document: Section[DocumentShape], origin: Origin, findings: Findings)
             max_messages=document.said("max_messages"),
             idle_seconds=_seconds(document.said("idle_timeout")),
         ),
+        single_flight=document.said("single_flight"),
     )
 
 

@@ -159,3 +159,4 @@ class Draft:
     local_address: Said[str]
     timeouts: TimeoutsDraft
     pool: PoolDraft
+    single_flight: Said[bool]

@@ -55,6 +55,7 @@ def normalized(connector: Connector) -> dict[str, Json]:
             "maxConnections": server.pool.max_connections,
             "maxMessages": server.pool.max_messages,
             "idleTimeout": _milliseconds(server.pool.idle_seconds),
+            "singleFlight": server.single_flight,
         }
     )
 

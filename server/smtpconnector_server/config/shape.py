@@ -144,6 +144,7 @@ class DocumentShape(Shape):
     max_connections: Count | None = Field(None, alias="maxConnections")
     max_messages: Count | None = Field(None, alias="maxMessages")
     idle_timeout: Milliseconds | None = Field(None, alias="idleTimeout")
+    single_flight: bool | None = Field(None, alias="singleFlight")
     username: Account | None = None
     password: SecretText | None = None
 

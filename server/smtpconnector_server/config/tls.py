@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from smtpconnector_server.config.draft import Draft, Said, TlsDraft
     from smtpconnector_server.config.finding import Findings
+    from smtpconnector_server.config.presets import Preset
 
 IMPLICIT_PORT: Final = 465  # RFC 8314, section 7.3
 SUBMISSION_PORT: Final = 587  # RFC 6409
@@ -52,34 +53,30 @@ def resolve_mode(draft: Draft, port: int | None, findings: Findings) -> TlsMode:
     return TlsMode.DISABLED if ignore.value else TlsMode.STARTTLS_OFFERED
 
 
-def check_port(draft: Draft, port: int, mode: TlsMode, findings: Findings, *, is_known_server: bool) -> None:
+def check_port(draft: Draft, port: int, mode: TlsMode, preset: Preset | None, findings: Findings) -> None:
     """Say when a port and a TLS mode do not go together.
 
-    Args:
-        draft: What was said.
-        port: The port.
-        mode: The mode.
-        findings: Where it goes.
-        is_known_server: Whether the host is that of a preset, whose ports do what they usually do. Elsewhere an
-            operator may have made it otherwise.
+    At a known provider that is an error. Elsewhere an operator may have made it otherwise than everybody.
     """
-    say = findings.error if is_known_server else findings.warning
+    implicit_ports = preset.implicit_ports if preset else (IMPLICIT_PORT,)
+    usual_ports = (preset.port, *preset.other_ports) if preset else (SUBMISSION_PORT, RELAY_PORT)
+    say = findings.error if preset else findings.warning
     path = draft.secure.path
-    if mode is TlsMode.IMPLICIT and port in (SUBMISSION_PORT, RELAY_PORT):
+    if mode is TlsMode.IMPLICIT and port in usual_ports and port not in implicit_ports:
         say(
             path,
             "TLS_PORT_MISMATCH",
             f"Port {port} begins without TLS and turns to it by STARTTLS; TLS from the first octet fails there "
             '("wrong version number").',
-            f"Leave {path} out, or use port {IMPLICIT_PORT}.",
+            f"Leave {path} out, or use port {implicit_ports[0]}.",
         )
-    elif mode is not TlsMode.IMPLICIT and port == IMPLICIT_PORT:
+    elif mode is not TlsMode.IMPLICIT and port in implicit_ports:
         say(
             path,
             "TLS_PORT_MISMATCH",
-            f"Port {IMPLICIT_PORT} speaks TLS from the first octet; a connection without it waits in vain for the "
-            "server's greeting.",
-            f"Leave {path} out, or use port {SUBMISSION_PORT}.",
+            f"Port {port} speaks TLS from the first octet; a connection without it waits in vain for the server's "
+            "greeting.",
+            f"Leave {path} out." if port == IMPLICIT_PORT else f"Ask for TLS from the first octet by {path}.",
         )
 
 

@@ -106,6 +106,7 @@ def _draft(config: Section[TypedShape], findings: Findings) -> Draft:
             socket=config.said("socket_timeout"),
         ),
         pool=PoolDraft(max_connections=Said(""), max_messages=Said(""), idle_seconds=Said("")),
+        single_flight=Said(""),
     )
 
 
