@@ -28,6 +28,8 @@ _DOT_ATOM_UTF8: Final = re.compile(rf"[{_ATEXT}\x80-\U0010ffff]+(?:\.[{_ATEXT}\x
 # A blank, an angle bracket or a backslash is legal between quotes too, but it is where servers lose the way in a
 # command, and no real mailbox has one. Doubled and final dots are what Japanese carriers' addresses need quotes for.
 _QUOTED_STRING: Final = re.compile(r'"[!#-;=?-\[\]-~]+"')
+# Legal there, but readers that decode it all the same (RFC 2047, section 5, says never) see another address.
+_ENCODED_WORD: Final = re.compile(r"=\?[^?]*\?[bq]\?", re.IGNORECASE)
 _NOT_IN_LOCAL_PART: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"})
 _NAME_AND_ADDRESS: Final = re.compile(
     r' *(?:"(?P<quoted>(?:[^"\\]|\\.)*+)" *|(?P<bare>[^"<>@:;\\]*+))<(?P<address>[^<>]*+)> *', re.DOTALL
@@ -163,6 +165,8 @@ def _check_local_part(local: str) -> str:
         raise AddressError("has an invisible or unassigned character before the @")
     elif domains.turns_into_ascii(local):
         raise AddressError("has a character before the @ that stands for an ASCII character, such as a full-width one")
+    if _ENCODED_WORD.search(local):
+        raise AddressError("has an encoded word before the @: write the characters themselves")
     local = unicodedata.normalize("NFC", local)
     if len(local.encode()) > MAX_LOCAL_OCTETS:
         raise AddressError(f"has more than {MAX_LOCAL_OCTETS} octets before the @")

@@ -6,6 +6,7 @@ Whatever the text, the result is ASCII without NUL, bare CR or bare LF, in lines
 from __future__ import annotations
 
 import binascii
+import re
 from enum import StrEnum
 from typing import Final
 
@@ -13,6 +14,8 @@ from smtpconnector_server.message.encoded_word import is_mostly_latin
 
 _MAX_LINE: Final = 76  # RFC 2045, section 6.7, rule 5; longer lines than that are encoded
 _DELETE: Final = b"\x7f"
+# CPython's encoder does not count the two characters by which a blank at the end of a line grows.
+_OVERLONG_END: Final = re.compile(rb"=(20|09)\r\n(?<=[^\r\n]{74}=..\r\n)")
 
 
 class TransferEncoding(StrEnum):
@@ -38,7 +41,7 @@ def encode_body(octets: bytes, *, opaque: bool = False) -> tuple[TransferEncodin
     if octets.isascii() and _DELETE not in octets and max(map(len, octets.split(b"\r\n"))) <= _MAX_LINE:
         return TransferEncoding.SEVEN_BIT, octets
     if is_mostly_latin(octets):
-        return TransferEncoding.QUOTED_PRINTABLE, binascii.b2a_qp(octets)
+        return TransferEncoding.QUOTED_PRINTABLE, _quoted_printable(octets)
     return TransferEncoding.BASE64, _base64(octets)
 
 
@@ -48,6 +51,10 @@ def _canonical(octets: bytes) -> bytes:
         octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     octets = octets.replace(b"\n", b"\r\n")
     return octets if octets.endswith(b"\r\n") else octets + b"\r\n"
+
+
+def _quoted_printable(octets: bytes) -> bytes:
+    return _OVERLONG_END.sub(rb"=\r\n=\1\r\n", binascii.b2a_qp(octets))
 
 
 def _base64(octets: bytes) -> bytes:

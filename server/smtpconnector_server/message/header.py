@@ -34,8 +34,8 @@ def header_line(name: str, value: str, *, opaque: bool = False) -> str:
     line = f"{name}: {value}"
     if len(line) <= _FOLD_AT:
         return line + "\r\n"
-    plain = "=?" not in value
-    return _fold(line, len(name) + 2, MAX_LINE_OCTETS if opaque and plain else _FOLD_AT) + "\r\n"
+    is_encoded = value.startswith("=?")  # plain text that does is encoded
+    return _fold(line, len(name) + 2, MAX_LINE_OCTETS if opaque and not is_encoded else _FOLD_AT) + "\r\n"
 
 
 def encode_text(text: str) -> str:

@@ -40,7 +40,7 @@ class MailboxText:
         AddressError: If it is not one mailbox, or would be none with any value.
     """
 
-    __slots__ = ("_address", "_field", "_fixed", "_name")
+    __slots__ = ("_address", "_field", "_fixed", "_is_one_value", "_name")
 
     def __init__(self, text: str, *, name: str) -> None:
         name_text, address_text = split_mailbox(text)
@@ -51,6 +51,7 @@ class MailboxText:
         if not address_is_known and _NEVER_IN_ADDRESS.search(self._address.literal):
             raise AddressError("is not one mailbox such as `{{name}} <{{address}}>`, whatever the values")
         checked = make_mailbox(name_text, address_text if address_is_known else "user@example.com")
+        self._is_one_value = not name_text and not self._address.literal and len(self._address.paths) == 1
         self._fixed = checked if address_is_known and not self._name.paths else None
 
     @property
@@ -61,6 +62,9 @@ class MailboxText:
     def render(self, payload: Payload, violations: list[Violation], field: str) -> Mailbox | None:
         """Return the mailbox with the payload's values in it; None when that is empty.
 
+        A mailbox that is nothing but one value is empty too when the payload does not have that value: a mail for
+        somebody who has no account yet has no ``{{user.primaryEmail}}`` to answer to.
+
         Args:
             payload: The values.
             violations: Where to add what is wrong. The result may be used only when nothing was added.
@@ -69,15 +73,16 @@ class MailboxText:
         if self._fixed:
             return self._fixed
         where = f"{field}.{self._field}"
-        missing = [
-            Violation(f"payload.{path}", f"is missing, and the address of {where} is made of it")
-            for path in self._address.unresolved(payload)
-        ]
+        unresolved = self._address.unresolved(payload)
+        if unresolved and self._is_one_value:
+            return None
         faults = len(violations)
         name = self._name.render(payload, violations, field).strip(" ")
         address = self._address.render(payload, violations, field)
         self._check_name(name, violations, where)
-        violations.extend(missing)
+        violations.extend(
+            Violation(f"payload.{path}", f"is missing, and the address of {where} is made of it") for path in unresolved
+        )
         if len(violations) > faults or not (name or address):
             return None
         try:

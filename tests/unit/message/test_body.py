@@ -122,5 +122,16 @@ def test_a_body_stays_as_readable_as_its_text_allows(text: str, encoding: Transf
     assert encode_body(text.encode(), opaque=True)[0] is TransferEncoding.BASE64
 
 
+@pytest.mark.parametrize("length", range(70, 80))
+@pytest.mark.parametrize("blank", [" ", "\t"])
+def test_a_blank_at_the_end_of_a_full_line_makes_it_no_longer(length: int, blank: str) -> None:
+    text = f"{'x' * length}{blank}\r\n{'y' * 80}\r\n"
+    encoding, encoded = encode_body(text.encode())
+
+    assert encoding is TransferEncoding.QUOTED_PRINTABLE
+    assert_safe(encoded)
+    assert decode(encoding, encoded) == text
+
+
 def test_a_dot_alone_is_not_left_alone_in_quoted_printable() -> None:
     assert encode_body("é abc\r\n.\r\n".encode())[1] == b"=C3=A9 abc\r\n=2E\r\n"

@@ -137,6 +137,12 @@ def test_plain_text_that_may_not_begin_a_line_is_not_folded() -> None:
     assert header_line("Subject", text, opaque=True) == f"Subject: {text}\r\n"
 
 
+def test_an_address_that_looks_encoded_lets_no_word_of_a_name_begin_a_line() -> None:
+    mailbox = parse_mailbox(f'"{"x" * 60}, QUIT " <a=?b@c.example>')
+
+    assert header_line("From", format_mailbox(mailbox), opaque=True).count("\r\n") == 1
+
+
 def test_a_word_too_long_for_a_line_is_left_whole() -> None:
     assert header_line("X", "y" * 100) == f"X: {'y' * 100}\r\n"
     assert header_line("X", f"{'y' * 100} z") == f"X: {'y' * 100}\r\n z\r\n"

@@ -78,11 +78,11 @@ def test_a_value_that_is_the_address_must_be_one_address(value: str) -> None:
 
 
 def test_an_address_whose_value_is_missing_is_told() -> None:
-    assert render("{{user.email}}", {})[1] == ["payload.user.email"]
+    assert render("{{app}} <{{user.email}}>", {"app": "A"})[1] == ["payload.user.email"]
     assert render("{{user.name}}@b.example", {})[1] == ["payload.user.name"]
 
 
-@pytest.mark.parametrize("payload", [{"user": {}}, {"user": {"email": ""}}, {"user": None}])
+@pytest.mark.parametrize("payload", [{"user": {}}, {"user": {"email": ""}}, {"user": None}, {}])
 def test_an_empty_mailbox_is_none(payload: dict[str, Any]) -> None:
     assert render("{{user.email}}", payload) == (None, [])
 
