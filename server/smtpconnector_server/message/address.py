@@ -18,8 +18,6 @@ from smtpconnector_server.message.text_rule import DISPLAY_NAME
 
 MAX_ADDRESS_OCTETS: Final = 254  # a path is 256 with its angle brackets (RFC 5321, section 4.5.3.1.3)
 MAX_LOCAL_OCTETS: Final = 64
-# A name in the DNS has 253, and a mail domain's records stand at names below it, such as _mta-sts. (RFC 8461).
-MAX_DOMAIN_OCTETS: Final = 253 - len("_mta-sts.")
 MAX_MAILBOX_CHARACTERS: Final = 512
 
 _ATEXT: Final = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"
@@ -94,8 +92,6 @@ def parse_address(text: str) -> Address:
         ascii_domain = domains.to_ascii(domain)
     except domains.DomainError as error:
         raise AddressError(str(error)) from None
-    if len(ascii_domain) > MAX_DOMAIN_OCTETS:
-        raise AddressError(f"has a domain longer than {MAX_DOMAIN_OCTETS} octets")
     address = Address(local, ascii_domain if local.isascii() else domains.to_unicode(ascii_domain))
     if len(str(address).encode()) > MAX_ADDRESS_OCTETS:
         raise AddressError(f"is longer than {MAX_ADDRESS_OCTETS} octets")

@@ -30,6 +30,8 @@ def test_one_address_is_accepted_and_goes_out_as_told(vector: dict[str, Any]) ->
 
 @pytest.mark.parametrize("vector", [v for v in VECTORS if v["ours"] == "reject"], ids=lambda vector: vector["id"])
 def test_anything_but_one_address_is_refused(vector: dict[str, Any]) -> None:
+    if vector["id"] == "rp-50":  # it says that it is longer than 254 octets, but it has 249
+        vector = {"input": vector["input"] + ".example"}
     with pytest.raises(AddressError):
         parse_address(given_text(vector))
 
@@ -47,7 +49,7 @@ LONGEST_DOMAIN = f"{LABEL}.{LABEL}.{'x' * 61}"
         (f"{'x' * 64}@{LONGEST_DOMAIN}", f"{'x' * 64}@{LONGEST_DOMAIN}"),
         ('"a..b."@docomo.example', '"a..b."@docomo.example'),
         ('";"@example.com', '";"@example.com'),
-        (f"a@{LABEL}.{LABEL}.{LABEL}.{'x' * 52}", f"a@{LABEL}.{LABEL}.{LABEL}.{'x' * 52}"),
+        (f"a@{LABEL}.{LABEL}.{LABEL}.{'x' * 60}", f"a@{LABEL}.{LABEL}.{LABEL}.{'x' * 60}"),
         ("a@xn--mnchen-3ya.de", "a@xn--mnchen-3ya.de"),
         ("a@XN--MNCHEN-3YA.de", "a@xn--mnchen-3ya.de"),
         ("a@M\u00dcNCHEN.de", "a@xn--mnchen-3ya.de"),
@@ -136,7 +138,7 @@ def test_an_address_goes_out_as_it_was_given(text: str, sent: str) -> None:
         "\u00e9" * 33 + "@example.com",
         f"{'x' * 64}@{LONGEST_DOMAIN}x",
         f"a@{'x' * 64}.com",
-        f"a@{LABEL}.{LABEL}.{LABEL}.{'x' * 53}",
+        f"a@{LABEL}.{LABEL}.{LABEL}.{'x' * 61}",
         "a@" + "\u00fc" * 60 + ".com",
         "a@exa_mple.com",
         "a@exa\u00admple.com",
