@@ -30,6 +30,14 @@ SINGLE_FLIGHT_HOSTS: Final = frozenset(
 replies to MAIL and RCPT first, but large senders do not, and these servers are built for them."""
 
 
+def is_trusted_with_single_flight(server: Server) -> bool:
+    """Tell whether a server may get commands and message in one flight, if it offers what that needs.
+
+    Its mails are worth making so that no line of them can be taken for a command.
+    """
+    return server.single_flight or server.host.lower() in SINGLE_FLIGHT_HOSTS
+
+
 class LevelMemory:
     """The highest level that each endpoint is given."""
 
@@ -43,8 +51,8 @@ class LevelMemory:
         """Return the highest level that may be used with a server."""
         level = Level.SERIAL
         if capabilities.pipelining:
-            trusted = server.single_flight or server.host.lower() in SINGLE_FLIGHT_HOSTS
-            level = Level.SINGLE_FLIGHT if trusted and capabilities.chunking else Level.PIPELINING
+            may_fly = capabilities.chunking and is_trusted_with_single_flight(server)
+            level = Level.SINGLE_FLIGHT if may_fly else Level.PIPELINING
         endpoint = (server.host, server.port)
         if endpoint in self._lowered:
             lowered, until = self._lowered[endpoint]

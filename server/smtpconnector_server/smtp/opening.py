@@ -261,10 +261,11 @@ class _Dialogue:
 
     def hand_over(self) -> Wire:
         """End this dialogue and let the transaction core have the connection."""
+        transport = self._smtp.transport
         with self._at(Stage.AUTH):
-            if self._protocol.violation is not None or self._smtp.transport is None:
+            if self._protocol.violation is not None or transport is None or transport.is_closing():
                 raise aiosmtplib.SMTPServerDisconnected("lost before it could be used")
-        return Wire(cast("asyncio.Transport", self._smtp.transport), reply_seconds=self._server.timeouts.socket)
+        return Wire(cast("asyncio.Transport", transport), reply_seconds=self._server.timeouts.socket)
 
     def abort(self) -> None:
         """Close the connection at once, without QUIT."""

@@ -34,6 +34,7 @@ class Session:
         capabilities: What the server said of itself last.
         was_used: It has served an earlier lease, so that the server may have given it up meanwhile. A mail that it
             could not send (NOT_SENT) because of that can be sent on a fresh one at once.
+        is_stale: It ended by itself in the middle of a mail, and not because its user gave up.
         messages: Mails tried on it.
     """
 
@@ -49,6 +50,7 @@ class Session:
         self.server = server
         self.capabilities = capabilities
         self.was_used = False
+        self.is_stale = False
         self.messages = 0
         self.wire = wire
         self._redactor = redactor
@@ -61,6 +63,11 @@ class Session:
     def host(self) -> str:
         """The server's name, as configured."""
         return self.server.host
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can send a mail."""
+        return self.wire.is_open
 
     @property
     def level(self) -> Level:
@@ -97,7 +104,8 @@ class Session:
                 self._is_dirty = False
                 return self._clean(end.reply, envelope)
             if isinstance(end, Refused) and end.blames_level and end.in_sync:
-                continue  # refused for the flight and not for the mail: one command at a time it may pass
+                continue  # refused for the flight and not for the mail: in smaller ones it may pass
+            self.is_stale = not self.is_open
             raise self._failure(end, envelope)
 
     async def rehearse(self, envelope: Envelope, on_reply: Callable[[Command, Reply], None]) -> None:

@@ -265,7 +265,7 @@ class Transaction:
         elif not self._outstanding:
             if self._reader.begun_with:
                 self._break_off(Fault.IRREGULAR, "sent more than the reply that was due")
-            else:
+            elif self._handed_out:
                 self._land()
 
     def _land(self) -> None:

@@ -35,6 +35,8 @@ class Wire(asyncio.Protocol):
         """Called once when the connection is of no more use, with why."""
         self._transport = transport
         self._loop = asyncio.get_running_loop()
+        self.gone: asyncio.Future[None] = self._loop.create_future()
+        """Done when the socket is closed."""
         self._reply_seconds = reply_seconds
         self._transaction: Transaction | None = None
         self._change: asyncio.Future[None] | None = None
@@ -139,6 +141,8 @@ class Wire(asyncio.Protocol):
         if self._linger is not None:
             self._linger.cancel()
         self._lost("closed the connection" if exc is None else "broke the connection")
+        if not self.gone.done():
+            self.gone.set_result(None)
 
     def _lost(self, how: str) -> None:
         if self._transaction is not None:

@@ -1,0 +1,94 @@
+"""The circuit breaker of a server: after repeated failures to open a session, none is tried for a while.
+
+Callers get the last failure at once instead of waiting for the next one, a server that comes up again is not met by
+all of them together, and a password that was refused is not tried over and over until the account is locked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from smtpconnector_server.failure import Failure, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+THRESHOLD: Final = 3
+"""Failures in a row that open the breaker."""
+FIRST_PAUSE: Final = 5.0
+"""Seconds; doubled each time the trial after a pause fails."""
+MAX_PAUSE: Final = 60.0
+
+_AT_ONCE: Final[Mapping[Reason, int]] = {Reason.SMTP_AUTH_FAILED: 1, Reason.SMTP_RATE_LIMITED: 1}
+"""Reasons with a threshold of their own: each attempt counts against the account."""
+
+
+class Breaker:
+    """Decides whether sessions may be opened. Times are seconds of any one clock."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._pause = 0.0
+        """Of the breaker; 0 while it is closed."""
+        self._until = 0.0
+        self._last: Failure | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the server is thought to work."""
+        return not self._pause
+
+    def fail(self, failure: Failure, now: float) -> float:
+        """Take a failure to open a session. Return the seconds of pause that begin with it, if any."""
+        if not failure.reason.startswith("SMTP_"):
+            return 0.0  # not the server's
+        self._failures += 1
+        self._last = failure
+        if now < self._until or self._failures < _AT_ONCE.get(failure.reason, THRESHOLD):
+            return 0.0
+        self._pause = min(max(self._pause * 2, FIRST_PAUSE, failure.retry_after or 0.0), MAX_PAUSE)
+        self._until = now + self._pause
+        return self._pause
+
+    def succeed(self) -> None:
+        """Take a session that was opened."""
+        self._failures = 0
+        self._pause = 0.0
+        self._until = 0.0
+        self._last = None
+
+    def openings(self, now: float, under_way: int) -> int | None:
+        """Return how many more sessions may be opened now. None: any number.
+
+        Args:
+            now: The time.
+            under_way: Sessions that are being opened.
+        """
+        if self.is_closed:
+            return None
+        return 0 if now < self._until or under_way else 1
+
+    def refusal(self, now: float) -> Failure | None:
+        """Return the failure for those who would need a new session in a pause."""
+        if self._last is None or now >= self._until:
+            return None
+        return repeated(self._last, retry_after=self._until - now)
+
+    @property
+    def pause_ends(self) -> float | None:
+        """When a trial is allowed. None: there is no pause."""
+        return self._until if self._pause else None
+
+
+def repeated(failure: Failure, *, retry_after: float | None = None) -> Failure:
+    """Return the same failure for another caller: an exception is raised to one only."""
+    return Failure(
+        failure.reason,
+        failure.message,
+        stage=failure.stage,
+        outcome=failure.outcome,
+        violations=failure.violations,
+        reply=failure.reply,
+        host=failure.host,
+        retry_after=failure.retry_after if retry_after is None else retry_after,
+    )

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from smtpconnector_server.config.model import PoolLimits
+from smtpconnector_server.smtp.roster import Berth, Plan, Roster, Status
+
+LIMITS = PoolLimits(max_connections=3, max_messages=5, idle_seconds=8.0, max_age_seconds=60.0)
+
+
+@dataclass(eq=False)
+class FakeSession:
+    messages: int = 0
+    is_open: bool = True
+
+
+def roster(waiting: str = "", sessions: int = 0) -> Roster[FakeSession, str]:
+    made: Roster[FakeSession, str] = Roster(LIMITS)
+    for number in range(sessions):
+        berth: Berth[FakeSession] = Berth()
+        made.berths.append(berth)
+        made.moor(berth, FakeSession(), float(number))
+    made.waiting.extend(waiting)
+    return made
+
+
+def lent_to(plan: Plan[FakeSession, str]) -> list[str]:
+    return [waiter for waiter, _ in plan.lend]
+
+
+def test_opens_a_session_for_each_who_waits_within_the_limit() -> None:
+    made = roster("abcde")
+    assert len(made.plan(0.0, openings=None).open) == 3
+    assert not made.plan(0.0, openings=None).open
+
+
+def test_opens_no_more_than_it_is_allowed_to() -> None:
+    assert len(roster("abc").plan(0.0, openings=1).open) == 1
+    assert not roster("abc").plan(0.0, openings=0).open
+
+
+def test_lends_warm_sessions_first_come_first_served_and_the_last_used_first() -> None:
+    made = roster("ab", sessions=2)
+    newest = made.berths[1]
+    plan = made.plan(2.0, openings=None)
+    assert lent_to(plan) == ["a", "b"]
+    assert plan.lend[0][1] is newest
+    assert not plan.open
+
+
+def test_closes_what_is_idle_too_long() -> None:
+    made = roster(sessions=2)
+    assert made.next_change() == 8.0
+    plan = made.plan(8.5, openings=None)
+    assert [why for _, why in plan.close] == ["idle"]
+    assert made.next_change() == 9.0
+
+
+def test_closes_what_is_old_and_what_has_sent_enough() -> None:
+    made = roster(sessions=3)
+    made.berths[0].idle_since = made.berths[1].idle_since = made.berths[2].idle_since = 60.0
+    assert made.berths[1].session is not None
+    made.berths[1].session.messages = 5
+    assert [why for _, why in made.plan(60.5, openings=None).close] == ["old", "enough messages"]
+
+
+def test_does_not_lend_what_is_closed() -> None:
+    made = roster("a", sessions=1)
+    assert made.berths[0].session is not None
+    made.berths[0].session.is_open = False
+    plan = made.plan(1.0, openings=None)
+    assert not plan.lend
+    assert len(plan.close) == len(plan.open) == 1
+
+
+def test_counts_leases_so_that_a_used_session_is_known() -> None:
+    made = roster("a", sessions=1)
+    made.plan(0.0, openings=None)
+    made.give_back(made.berths[0], 1.0)
+    made.waiting.append("b")
+    assert made.plan(1.0, openings=None).lend[0][1].leases == 2
+    made.take_from(made.berths[0])
+    assert (made.berths[0].leases, made.berths[0].status) == (1, Status.IDLE)
+
+
+class RosterMachine(RuleBasedStateMachine):
+    """Callers come, go and give back; servers open, fail and close; time passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.roster: Roster[FakeSession, int] = Roster(LIMITS)
+        self.now = 0.0
+        self.callers = 0
+        self.lent: dict[int, Berth[FakeSession]] = {}
+        self.served: list[int] = []
+        self.closed: set[int] = set()
+
+    def act(self, openings: int | None = None) -> None:
+        before = list(self.roster.waiting)
+        plan = self.roster.plan(self.now, openings=openings)
+        assert [waiter for waiter, _ in plan.lend] == before[: len(plan.lend)]
+        for waiter, berth in plan.lend:
+            assert berth.session is not None
+            assert berth.session.is_open
+            assert berth.session.messages < LIMITS.max_messages
+            assert self.now < berth.opened_at + LIMITS.max_age_seconds
+            assert self.now < berth.idle_since + LIMITS.idle_seconds
+            assert berth not in self.lent.values()
+            self.lent[waiter] = berth
+        for berth, _ in plan.close:
+            assert berth not in self.roster.berths
+            assert berth not in self.lent.values()
+            assert id(berth) not in self.closed
+            self.closed.add(id(berth))
+        if openings is None:
+            opening = self.roster.count(Status.OPENING)
+            assert opening >= min(len(self.roster.waiting), LIMITS.max_connections - len(self.roster.berths) + opening)
+
+    @rule()
+    def come(self) -> None:
+        self.callers += 1
+        self.roster.waiting.append(self.callers)
+        self.act()
+
+    @precondition(lambda self: self.roster.waiting)
+    @rule(data=st.data())
+    def give_up(self, data: st.DataObject) -> None:
+        self.roster.waiting.remove(data.draw(st.sampled_from(list(self.roster.waiting))))
+        self.act()
+
+    @precondition(lambda self: self.roster.count(Status.OPENING))
+    @rule(data=st.data(), succeeds=st.booleans())
+    def open(self, data: st.DataObject, succeeds: bool) -> None:  # noqa: FBT001
+        berths = [berth for berth in self.roster.berths if berth.status is Status.OPENING]
+        berth = data.draw(st.sampled_from(berths))
+        if succeeds:
+            self.roster.moor(berth, FakeSession(), self.now)
+        else:
+            self.roster.strike(berth)
+        self.act(openings=data.draw(st.sampled_from([None, 0, 1])))
+
+    @precondition(lambda self: self.lent)
+    @rule(data=st.data(), in_step=st.booleans())
+    def give_back(self, data: st.DataObject, in_step: bool) -> None:  # noqa: FBT001
+        caller = data.draw(st.sampled_from(list(self.lent)))
+        berth = self.lent.pop(caller)
+        assert berth.session is not None
+        berth.session.messages += 1
+        if in_step:
+            self.roster.give_back(berth, self.now)
+        else:
+            self.roster.strike(berth)
+        self.act()
+
+    @precondition(lambda self: self.roster.berths)
+    @rule(data=st.data())
+    def server_closes(self, data: st.DataObject) -> None:
+        session = data.draw(st.sampled_from(self.roster.berths)).session
+        if session is not None:
+            session.is_open = False
+
+    @rule(seconds=st.sampled_from([0.5, 5.0, 9.0, 61.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.act()
+
+    @invariant()
+    def never_more_than_allowed(self) -> None:
+        assert len(self.roster.berths) <= LIMITS.max_connections
+
+    @invariant()
+    def lent_is_what_callers_have(self) -> None:
+        lent = [berth for berth in self.roster.berths if berth.status is Status.LENT]
+        assert {id(berth) for berth in lent} == {id(berth) for berth in self.lent.values()}
+
+
+TestRoster = RosterMachine.TestCase
+TestRoster.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
