@@ -51,11 +51,11 @@ def _login(draft: LoginDraft, findings: Findings) -> LoginAuth | None:
     user, password = draft.user, draft.password
     if user.value is None and password.value is None:
         if not draft.may_be_empty:
-            _require(user, findings)
-            _require(password, findings)
+            findings.require(user)
+            findings.require(password)
         return None
     for said, other in ((user, password), (password, user)):
-        if said.value is None and not said.is_spoilt:
+        if not said.is_given:
             findings.error(
                 said.path,
                 "HALF_CREDENTIALS",
@@ -78,9 +78,7 @@ def _login(draft: LoginDraft, findings: Findings) -> LoginAuth | None:
 
 
 def _oauth2(draft: OAuth2Draft, findings: Findings) -> OAuth2Auth | None:
-    if draft.user.value is None and not draft.user.is_spoilt:
-        path = draft.user.path
-        findings.error(path, "MISSING_FIELD", f"{path} is missing.", "Give the mailbox that the token is for.")
+    findings.require(draft.user, "Give the mailbox that the token is for.")
     _check_user(draft.user, findings)
     _check_token(draft.access_token, findings)
     mechanism = _mechanism(draft.method, TokenMechanism, findings)
@@ -97,7 +95,7 @@ def _token_source(draft: OAuth2Draft, findings: Findings) -> TokenSource | None:
         case Grant.REFRESH_TOKEN:
             return _refresh_token(draft, findings)
         case Grant.ACCESS_TOKEN:
-            _require(draft.access_token, findings)
+            findings.require(draft.access_token)
             return _access_token(draft)
         case Grant.CLIENT_CREDENTIALS:
             return _client_credentials(draft, findings)
@@ -112,18 +110,18 @@ def _token_source(draft: OAuth2Draft, findings: Findings) -> TokenSource | None:
 
 
 def _inferred_grant(draft: OAuth2Draft) -> Grant | None:
-    if _is_given(draft.service_client) or _is_given(draft.private_key):
+    if draft.service_client.is_given or draft.private_key.is_given:
         return Grant.SERVICE_ACCOUNT
-    if _is_given(draft.refresh_token):
+    if draft.refresh_token.is_given:
         return Grant.REFRESH_TOKEN
-    if _is_given(draft.access_token):
+    if draft.access_token.is_given:
         return Grant.ACCESS_TOKEN
-    return Grant.CLIENT_CREDENTIALS if _is_given(draft.client_secret) else None
+    return Grant.CLIENT_CREDENTIALS if draft.client_secret.is_given else None
 
 
 def _service_account(draft: OAuth2Draft, findings: Findings) -> ServiceAccountGrant | None:
-    _require(draft.service_client, findings)
-    _require(draft.private_key, findings)
+    findings.require(draft.service_client)
+    findings.require(draft.private_key)
     token_url = _token_url(draft.token_url, findings)
     key, passphrase = draft.private_key, draft.private_key_passphrase
     if key.value is not None:
@@ -146,8 +144,8 @@ def _service_account(draft: OAuth2Draft, findings: Findings) -> ServiceAccountGr
 
 
 def _refresh_token(draft: OAuth2Draft, findings: Findings) -> RefreshTokenGrant | None:
-    _require(draft.client_id, findings)
-    _require(draft.refresh_token, findings)
+    findings.require(draft.client_id)
+    findings.require(draft.refresh_token)
     token_url = _token_url(draft.token_url, findings)
     if draft.refresh_token.value is None or draft.client_id.value is None or token_url is None:
         return None
@@ -163,14 +161,14 @@ def _refresh_token(draft: OAuth2Draft, findings: Findings) -> RefreshTokenGrant 
 
 def _client_credentials(draft: OAuth2Draft, findings: Findings) -> ClientCredentialsGrant | None:
     """Read Microsoft's way for applications: nodemailer has no grant that lacks a refresh token."""
-    _require(draft.client_id, findings)
-    _require(draft.token_url, findings)
+    findings.require(draft.client_id)
+    findings.require(draft.token_url)
     token_url = _token_url(draft.token_url, findings)
     scope = draft.scope.value
     if scope is None and token_url is not None and urlsplit(token_url).hostname == _MICROSOFT_LOGIN:
         scope = MICROSOFT_APPLICATION_SCOPE
     if scope is None:
-        _require(draft.scope, findings)
+        findings.require(draft.scope)
     if draft.client_id.value is None or draft.client_secret.value is None or token_url is None or scope is None:
         return None
     return ClientCredentialsGrant(
@@ -185,15 +183,6 @@ def _access_token(draft: OAuth2Draft) -> AccessToken | None:
     if draft.access_token.value is None:
         return None
     return AccessToken(token=Secret(draft.access_token.value), expires_at=draft.expires_at.value or None)
-
-
-def _is_given(said: Said[str]) -> bool:
-    return said.value is not None or said.is_spoilt
-
-
-def _require(said: Said[str], findings: Findings) -> None:
-    if not _is_given(said):
-        findings.error(said.path, "MISSING_FIELD", f"{said.path} is missing.")
 
 
 def _check_user(user: Said[str], findings: Findings) -> None:

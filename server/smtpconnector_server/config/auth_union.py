@@ -16,6 +16,7 @@ from smtpconnector_server.config.shape import LoginShape, OAuth2Shape, PrivateKe
 if TYPE_CHECKING:
     from smtpconnector_server.config.draft import AuthDraft
     from smtpconnector_server.config.finding import Findings
+    from smtpconnector_server.config.intake import Json
     from smtpconnector_server.config.shape import DocumentShape
     from smtpconnector_server.config.structure import Section
 
@@ -37,7 +38,7 @@ def read_auth_union(document: Section[DocumentShape], method: Said[str], finding
     kind = value.get("type")
     if kind in OAUTH2_TYPES:
         return _oauth2(document.read_item(OAuth2Shape, value, path, findings), method, findings)
-    if kind is None and value.get("pass") is None and any(value.get(key) is not None for key in _OAUTH2_KEYS):
+    if kind is None and not _has(value, "pass") and any(_has(value, key) for key in _OAUTH2_KEYS):
         return _oauth2(document.read_item(OAuth2Shape, value, path, findings), method, findings)
     if kind is None or kind in LOGIN_TYPES:
         return _login(document.read_item(LoginShape, value, path, findings), method, findings)
@@ -64,6 +65,7 @@ def _oauth2(section: Section[OAuth2Shape], method: Said[str], findings: Findings
         inner = section.item(key.value, key.path)
         report_other_keys(inner, findings)
         key, passphrase = inner.said("key"), inner.said("passphrase")
+        findings.require(key)
     expires = section.said("expires")
     if expires.value is not None:
         expires = replace(expires, value=expires.value / _MILLISECONDS)
@@ -84,5 +86,9 @@ def _oauth2(section: Section[OAuth2Shape], method: Said[str], findings: Findings
     )
 
 
+def _has(value: dict[str, Json], key: str) -> bool:
+    return value.get(key) not in (None, "")
+
+
 def _method(inner: Said[str], outer: Said[str]) -> Said[str]:
-    return inner if inner.value is not None or inner.is_spoilt else outer
+    return inner if inner.is_given else outer

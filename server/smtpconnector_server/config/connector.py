@@ -39,7 +39,8 @@ def check(draft: Draft, findings: Findings) -> Checked:
     """Return the configuration, if nothing is wrong with it, and all that is to be said of it."""
     _check_left_overs(draft, findings)
     server = _server(draft, findings)
-    from_email = _mailbox(draft.from_email, findings, required=True)
+    findings.require(draft.from_email, "Give the sender, such as Name <a@example.com>.")
+    from_email = _mailbox(draft.from_email, findings)
     reply_to = _mailbox(draft.reply_to, findings)
     templates = read_templates(draft.templates, draft.templates_path, draft.origin, findings)
     headers = _headers(draft, findings)
@@ -94,9 +95,7 @@ def _server(draft: Draft, findings: Findings) -> Server | None:
 def _host(draft: Draft, findings: Findings) -> str | None:
     said = draft.host
     if said.value is None:
-        if not said.is_spoilt:
-            hint = "Give the SMTP server, such as smtp.example.com."
-            findings.error(said.path, "MISSING_FIELD", f"{said.path} is missing.", hint)
+        findings.require(said, "Give the SMTP server, such as smtp.example.com.")
         return None
     if _is_left_over(said.value):
         return None
@@ -165,12 +164,8 @@ def _at_most(limit: int, said: Said[int], findings: Findings) -> int | None:
     return limit
 
 
-def _mailbox(said: Said[str], findings: Findings, *, required: bool = False) -> Mailbox | None:
+def _mailbox(said: Said[str], findings: Findings) -> Mailbox | None:
     if said.value is None:
-        if required and not said.is_spoilt:
-            findings.error(
-                said.path, "MISSING_FIELD", f"{said.path} is missing.", "Give the sender, such as Name <a@example.com>."
-            )
         return None
     if _is_left_over(said.value):
         return None
@@ -189,28 +184,22 @@ def _mailbox(said: Said[str], findings: Findings, *, required: bool = False) -> 
 
 
 def _headers(draft: Draft, findings: Findings) -> tuple[tuple[str, str], ...]:
-    headers = [header for header in draft.headers if header.value.value is not None or header.value.is_spoilt]
+    # Empty values write no header, as in nodemailer.
+    headers = [header for header in draft.headers if header.value.value is not None]
+    for header in draft.headers:
+        _check_header(header, findings)
     if len(headers) > limits.HEADERS:
-        findings.error(draft.headers_path, "TOO_LARGE", f"{draft.headers_path} has more than {limits.HEADERS} headers.")
-        return ()
-    return tuple(
-        (header.name.value or "", header.value.value or "") for header in headers if _is_good_header(header, findings)
-    )
+        path = draft.headers_path
+        findings.error(path, "TOO_LARGE", f"{path} has more than {limits.HEADERS} headers.", "Remove some.")
+    return tuple((header.name.value or "", header.value.value or "") for header in headers)
 
 
-def _is_good_header(header: HeaderDraft, findings: Findings) -> bool:
-    is_good = True
-    try:
-        check_header_name(header.name.value or "")
-    except HeaderError as error:
-        findings.error(header.name.path, "INVALID_HEADER", f"{header.name.path} {error}.")
-        is_good = False
-    try:
-        check_header_value(header.value.value or "")
-    except HeaderError as error:
-        findings.error(header.value.path, "INVALID_HEADER", f"{header.value.path} {error}.")
-        is_good = False
-    return is_good and not header.value.is_spoilt
+def _check_header(header: HeaderDraft, findings: Findings) -> None:
+    for said, check_part in ((header.name, check_header_name), (header.value, check_header_value)):
+        try:
+            check_part(said.value or "")
+        except HeaderError as error:
+            findings.error(said.path, "INVALID_HEADER", f"{said.path} {error}.")
 
 
 def _is_left_over(text: str) -> bool:

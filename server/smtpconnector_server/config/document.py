@@ -116,7 +116,6 @@ def _auth(document: Section[DocumentShape], findings: Findings) -> AuthDraft | N
     method = document.said("auth_method")
     old_user, old_password = document.said("username"), document.said("password")
     auth = document.shape.auth
-    is_old = old_user.value is not None or old_password.value is not None
     if auth is not None:
         for said in (old_user, old_password):
             if said.value is not None:
@@ -124,7 +123,7 @@ def _auth(document: Section[DocumentShape], findings: Findings) -> AuthDraft | N
                     said.path, "NO_EFFECT", f"{said.path} has no effect beside auth.", f"Remove {said.path}."
                 )
         return read_auth_union(document, method, findings)
-    if is_old or old_user.is_spoilt or old_password.is_spoilt:
+    if old_user.is_given or old_password.is_given:
         findings.warning(
             old_user.path,
             "OLD_FORM",
@@ -147,16 +146,16 @@ def _tls(document: Section[DocumentShape], findings: Findings) -> TlsDraft:
     path = document.key_path("tls")
     tls = document.item(document.shape.tls or TlsShape.model_validate({}), path)
     report_other_keys(tls, findings)
-    if tls.said("servername").value is not None or tls.said("servername").is_spoilt:
-        server_name = tls.said("servername")
+    inner_server_name = tls.said("servername")
     key, passphrase = tls.said("key"), tls.said("passphrase")
     if isinstance(key.value, ClientKeyShape):
         inner = tls.item(key.value, key.path)
         report_other_keys(inner, findings)
         key = inner.said("pem")
+        findings.require(key)
         passphrase = inner.said("passphrase") if inner.shape.passphrase else passphrase
     return TlsDraft(
-        server_name=server_name,
+        server_name=inner_server_name if inner_server_name.is_given else server_name,
         verify=tls.said("reject_unauthorized"),
         ca_pem=_joined(tls.said("ca")),
         cert_pem=_joined(tls.said("cert")),
@@ -171,7 +170,7 @@ def _tls(document: Section[DocumentShape], findings: Findings) -> TlsDraft:
 def _joined(said: Said[Any]) -> Said[str]:
     """Join a list of PEM texts; an empty one means nothing, as for Node.js."""
     if isinstance(said.value, list):
-        return replace(said, value="\n".join(said.value) or None)
+        return replace(said, value="\n".join(filter(None, said.value)) or None)
     return said
 
 
@@ -193,7 +192,7 @@ def _template(template: Section[TemplateShape], findings: Findings) -> TemplateD
         content_type=template.said("content_type"),
         subject=_as_written(template, "subject"),
         content=_as_written(template, "content"),
-        text_content=text if text.value is not None or text.is_spoilt else template.said("text"),
+        text_content=text if text.is_given else template.said("text"),
         reply_to=template.said("reply_to"),
         send_from=template.said("send_from"),
         language_tag=template.said("language_tag"),

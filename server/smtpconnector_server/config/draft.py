@@ -26,6 +26,11 @@ class Said(Generic[T]):
     is_spoilt: bool = False
     """It was there with a wrong type, which has been reported: that it is missing need not be said again."""
 
+    @property
+    def is_given(self) -> bool:
+        """Whether there was a value, good or spoilt."""
+        return self.value is not None or self.is_spoilt
+
     def __repr__(self) -> str:
         return f"Said({self.path!r})"
 

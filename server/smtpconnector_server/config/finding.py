@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from smtpconnector_server.config.draft import Said
 
 _MOST: Final = 200  # a hostile document must not be answered with megabytes
 
@@ -55,6 +58,11 @@ class Findings:
     def add(self, severity: Severity, field: str, reason: str, message: str, hint: str = "") -> None:
         """Say something once, however often it is found."""
         self._found[Finding(severity=severity, field=field, reason=reason, message=message, hint=hint)] = None
+
+    def require(self, said: Said[Any], hint: str = "") -> None:
+        """Say that a value is missing, if nothing at all was said."""
+        if not said.is_given:
+            self.error(said.path, "MISSING_FIELD", f"{said.path} is missing.", hint)
 
     @property
     def has_error(self) -> bool:

@@ -33,6 +33,11 @@ class UnusedOption:
     reason: str = "NO_EFFECT"
     severity: Severity = Severity.WARNING
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether it is an error to switch it on."""
+        return self.severity is Severity.ERROR
+
 
 def _later(why: str, instead: str = "") -> UnusedOption:
     return UnusedOption(why, instead, "NOT_SUPPORTED_YET")
@@ -202,7 +207,7 @@ def _is_off(value: object) -> bool:
 
 
 def _report_unused(path: str, option: UnusedOption, findings: Findings) -> None:
-    verb = "is not supported" if option.severity is Severity.ERROR else "has no effect"
+    verb = "is not supported" if option.is_refused else "has no effect"
     findings.add(option.severity, path, option.reason, f"{path} {verb}: {option.why}.", option.instead)
 
 

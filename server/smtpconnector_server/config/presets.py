@@ -1,18 +1,17 @@
 """What is known of SMTP providers, and which provider a configuration means.
 
-The facts are data (``presets.toml``, ``services.toml``), read once.
+The facts are data (``data/presets.toml``, ``data/services.toml``), read once.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-import tomllib
 from dataclasses import dataclass
 from enum import Enum
-from importlib import resources
 from typing import Any, Final
 
+from smtpconnector_server.config.data import read_table
 from smtpconnector_server.config.model import TlsMode
 from smtpconnector_server.failure import Reason
 
@@ -106,7 +105,7 @@ class Service:
 @functools.cache
 def presets() -> tuple[Preset, ...]:
     """Return all presets."""
-    return tuple(_preset(facts) for facts in _read("presets.toml")["preset"])
+    return tuple(_preset(facts) for facts in read_table("presets.toml")["preset"])
 
 
 @functools.lru_cache(maxsize=256)
@@ -146,7 +145,7 @@ def _services() -> dict[str, Service]:
                 host = preset.host.replace(_REGION, region or next(iter(preset.regions), ""))
                 key = f"{_normal(name)}-{region}" if region else _normal(name)
                 services[key] = Service(host, preset.port, preset.tls_mode)
-    for name, facts in _read("services.toml")["services"].items():
+    for name, facts in read_table("services.toml")["services"].items():
         port = facts.get("port", _IMPLICIT_PORT)
         usual = TlsMode.IMPLICIT if port == _IMPLICIT_PORT else TlsMode.STARTTLS_OFFERED
         service = Service(facts["host"], port, TlsMode(facts["tls_mode"]) if "tls_mode" in facts else usual)
@@ -169,10 +168,6 @@ def _preset(facts: dict[str, Any]) -> Preset:  # Any: TOML
             "hints": tuple((Reason[name], text) for name, text in facts.get("hints", {}).items()),
         }
     )
-
-
-def _read(name: str) -> dict[str, Any]:
-    return tomllib.loads(resources.files(__package__).joinpath(name).read_text(encoding="utf-8"))
 
 
 @functools.cache

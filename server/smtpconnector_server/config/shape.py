@@ -31,7 +31,12 @@ Milliseconds: TypeAlias = Annotated[float, Field(ge=0, le=limits.TIMEOUT_SECONDS
 Seconds: TypeAlias = Annotated[float, Field(ge=0, le=limits.TIMEOUT_SECONDS)]
 Count: TypeAlias = Annotated[int, Field(ge=0)]
 Port: TypeAlias = Annotated[int, Field(ge=0, le=65535)]
-PortText: TypeAlias = Annotated[str, Field(pattern=r"^\s*[0-9]{0,5}\s*$")]
+# Digits as text, from 0 to 65535; nothing at all for the default.
+PortText: TypeAlias = Annotated[
+    str,
+    Field(pattern="^ *(0*([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))? *$"),
+]
+TlsVersionName: TypeAlias = Literal["", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
 
 
 class Shape(BaseModel):
@@ -89,8 +94,8 @@ class TlsShape(Shape):
 
     reject_unauthorized: bool | None = Field(None, alias="rejectUnauthorized")
     servername: Host | None = None
-    min_version: Account | None = Field(None, alias="minVersion")
-    max_version: Account | None = Field(None, alias="maxVersion")
+    min_version: TlsVersionName | None = Field(None, alias="minVersion")
+    max_version: TlsVersionName | None = Field(None, alias="maxVersion")
     ciphers: HeaderValue | None = None
     ca: Pem | list[Pem] | None = None
     cert: Pem | list[Pem] | None = None

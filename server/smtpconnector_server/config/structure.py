@@ -34,7 +34,7 @@ _TYPE_NAMES: Final = {
 }
 _FAULTS: Final = {
     "literal_error": ("INVALID_VALUE", "must be {expected}"),
-    "string_pattern_mismatch": ("INVALID_VALUE", "must be a number"),
+    "string_pattern_mismatch": ("INVALID_VALUE", "must be a port, from 1 to 65535"),
     "string_too_long": ("TOO_LARGE", "is longer than {max_length} characters"),
     "too_long": ("TOO_LARGE", "has more than {max_length} items"),
     "greater_than_equal": ("OUT_OF_RANGE", "must be {ge:g} or more"),

@@ -102,10 +102,8 @@ def read_template(draft: TemplateDraft, origin: Origin, findings: Findings) -> T
 
 def _check_presence(draft: TemplateDraft, findings: Findings) -> None:
     for said in (draft.content_type, draft.subject, draft.content):
-        if said.value is None and not said.is_spoilt:
-            hint = "Give text/plain or text/html." if said is draft.content_type else ""
-            findings.error(said.path, "MISSING_FIELD", f"{said.path} is missing.", hint)
-        elif said.value == "":
+        findings.require(said, "Give text/plain or text/html." if said is draft.content_type else "")
+        if said.value == "":
             findings.warning(said.path, "EMPTY_TEXT", f"{said.path} is empty.")
 
 
@@ -130,9 +128,8 @@ def _check_required(usage_types: set[str], path: str, findings: Findings) -> Non
 
 def _check_usage_type(said: Said[str], findings: Findings) -> None:
     name = said.value
+    findings.require(said, "Give a usage type such as SignIn.")
     if name is None:
-        if not said.is_spoilt:
-            findings.error(said.path, "MISSING_FIELD", f"{said.path} is missing.", "Give a usage type such as SignIn.")
         return
     if HEADER_TEXT.problem(name):
         findings.error(said.path, "CONTROL_CHARACTER", f"{said.path} holds a line break or a control character.")

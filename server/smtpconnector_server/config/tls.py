@@ -21,7 +21,6 @@ IMPLICIT_PORT: Final = 465  # RFC 8314, section 7.3
 SUBMISSION_PORT: Final = 587  # RFC 6409
 RELAY_PORT: Final = 25
 _VERSIONS: Final = tuple(TlsVersion)
-_DEFAULT_MIN: Final = TlsVersion.TLS_1_2
 
 
 def resolve_mode(draft: Draft, port: int | None, findings: Findings) -> TlsMode:
@@ -119,8 +118,8 @@ def _server_name(said: Said[str], findings: Findings) -> str | None:
 
 
 def _versions(draft: TlsDraft, findings: Findings) -> tuple[TlsVersion, TlsVersion | None]:
-    lowest = _version(draft.min_version, findings) or _DEFAULT_MIN
-    highest = _version(draft.max_version, findings)
+    lowest = TlsVersion(draft.min_version.value) if draft.min_version.value else TlsVersion.TLS_1_2
+    highest = TlsVersion(draft.max_version.value) if draft.max_version.value else None
     if highest is not None and _VERSIONS.index(lowest) > _VERSIONS.index(highest):
         findings.error(
             draft.max_version.path,
@@ -138,21 +137,10 @@ def _versions(draft: TlsDraft, findings: Findings) -> tuple[TlsVersion, TlsVersi
     return lowest, highest
 
 
-def _version(said: Said[str], findings: Findings) -> TlsVersion | None:
-    if said.value is None:
-        return None
-    try:
-        return TlsVersion(said.value)
-    except ValueError:
-        names = ", ".join(version.value for version in _VERSIONS)
-        findings.error(said.path, "INVALID_VALUE", f"{said.path} must be one of {names}.")
-        return None
-
-
 def _client_certificate(draft: TlsDraft, findings: Findings) -> tuple[str | None, Secret | None, Secret | None]:
     cert, key, passphrase = draft.cert_pem, draft.key_pem, draft.key_passphrase
     for there, absent in ((cert, key), (key, cert)):
-        if there.value is not None and absent.value is None and not absent.is_spoilt:
+        if there.value is not None and not absent.is_given:
             findings.error(
                 absent.path,
                 "MISSING_FIELD",
