@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 _START_SECONDS = 15.0
 _STOP_SECONDS = 5.0
+_WATCHED = 'exec 3<&0; ( (cat <&3 >/dev/null; kill 0) & ); exec "$@" </dev/null 3<&-'
+"""Runs a command, and ends its process group when standard input does: also when pytest was killed. (The kernel's own
+means, the parent-death signal, is lost when a server changes its user.)"""
 
 
 def unprivileged() -> pwd.struct_passwd:
@@ -72,18 +75,18 @@ def running(
     Raises:
         RuntimeError: It did not start.
     """
-    guard = ["setpriv", "--pdeathsig", "TERM"]  # a server must not outlive a pytest that was killed
+    as_account: list[str] = []
     if account is not None and os.geteuid() == 0:
-        guard += ["--reuid", str(account.pw_uid), "--regid", str(account.pw_gid), "--clear-groups"]
+        as_account = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - the command is the harness's own
-            [*guard, *command],
+            ["/bin/sh", "-c", _WATCHED, "sh", *as_account, *command],
             cwd=folder,
             env={**environment(), **variables},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # never written to: it tells when pytest ends
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # so that it can be stopped with its children
+            start_new_session=True,  # so that it is stopped with its children
         )
     try:
         for port in ports:
@@ -107,5 +110,5 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(_STOP_SECONDS)
+            process.communicate(timeout=_STOP_SECONDS)
             return
