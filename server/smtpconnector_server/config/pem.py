@@ -19,6 +19,7 @@ _BEGIN: Final = "-----BEGIN "
 _PATH: Final = re.compile(
     r"(file:|~?/|\.{1,2}/|[A-Za-z]:[\\/]|\\\\).*|[^\n]*\.(pem|crt|cer|cert|key|der|p12|pfx|txt)", re.IGNORECASE
 )
+_ENCRYPTED_LABEL: Final = "ENCRYPTED PRIVATE KEY"
 _ENCRYPTED_PKCS8: Final = re.compile(
     r"-----BEGIN ENCRYPTED PRIVATE KEY-----([A-Za-z0-9+/=\s]*)-----END ENCRYPTED PRIVATE KEY-----"
 )
@@ -110,6 +111,9 @@ def refuse_slow_encryption(text: str) -> None:
         PemError: The key derivation is not PBKDF2, or has too many iterations.
     """
     found = _ENCRYPTED_PKCS8.search(text)
+    if found is None and _ENCRYPTED_LABEL in text:
+        # Header lines, which the library would skip.
+        raise PemError("INVALID_PRIVATE_KEY", "is a damaged private key", "Copy it anew, with all its lines.")
     if found is None:
         return  # not encrypted, or by RFC 1423, whose derivation is fast
     import base64  # noqa: PLC0415

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from smtpconnector_server.config.pem import refuse_slow_encryption
+
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
@@ -43,6 +45,7 @@ def load_private_key(pem: Secret, passphrase: Secret | None = None) -> RSAPrivat
     is_encrypted = "ENCRYPTED" in text
     if is_encrypted and not passphrase:
         raise ValueError("is encrypted: give its passphrase")
+    refuse_slow_encryption(text)
     damaged = "cannot be opened: the passphrase is wrong, or the text is" if is_encrypted else "is"
     damaged += " damaged: copy the key anew, with all its lines"
     try:

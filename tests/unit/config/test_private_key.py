@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import encodebytes
+from base64 import b64encode, encodebytes
 from typing import TYPE_CHECKING
 
 import pytest
@@ -113,3 +113,21 @@ def test_says_what_is_wrong_with_a_key_and_nothing_of_the_key(
         load_private_key(Secret(pem), Secret(passphrase) if passphrase else None)
     assert "canary" not in str(caught.value)
     assert not any(line in str(caught.value) for line in pem.splitlines()[1:])
+
+
+# PBKDF2 with a salt of one octet and a million iterations (RFC 8018, appendix A.2): seconds of CPU.
+_SLOW = bytes.fromhex("06092a864886f70d01050c" + "301b" + "040141" + "02030f4240")
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\\n"])
+def test_a_key_that_is_slow_to_open_is_not_opened(line_end: str) -> None:
+    label = "ENCRYPTED PRIVATE KEY"
+    pem = f"-----BEGIN {label}-----{line_end}{b64encode(_SLOW).decode()}{line_end}-----END {label}-----{line_end}"
+    with pytest.raises(ValueError, match="iterations"):
+        load_private_key(Secret(pem), Secret("open sesame"))
+
+
+def test_header_lines_do_not_hide_how_slow_an_encrypted_key_is_to_open(key: RSAPrivateKey) -> None:
+    pem = _pem(key, encryption=BestAvailableEncryption(b"open sesame"))
+    with pytest.raises(ValueError, match="damaged"):
+        load_private_key(Secret(pem.replace("KEY-----\n", "KEY-----\nX: y\n\n", 1)), Secret("open sesame"))
