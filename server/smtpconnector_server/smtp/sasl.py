@@ -35,7 +35,7 @@ class TokenProvider(Protocol):
 
         Args:
             auth: Whose token, and how to get one.
-            renew: The last one was refused: return another one.
+            renew: The last one was refused: return another one, or the same where there is no other.
 
         Raises:
             Failure: There is none, with a reason OAUTH2_….
