@@ -17,7 +17,7 @@ from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
 from smtpconnector_server.smtp.envelope import Envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from smtpconnector_server.config.model import Server
     from smtpconnector_server.message.mail import Mail
@@ -37,11 +37,13 @@ class Sent:
 class _Shipment:
     """One message on its way: its attempts, and whether its last octet may have left."""
 
-    def __init__(self, mail: Mail, server: Server, pool: SessionPool) -> None:
+    def __init__(self, mail: Mail, server: Server, pool: SessionPool, on_commit: Callable[[], Awaitable[None]]) -> None:
         self._envelope = Envelope(sender=mail.sender, recipient=mail.recipient, smtputf8=mail.needs_smtputf8)
         self._octets = mail.octets
         self._server = server
         self._pool = pool
+        self._on_commit = on_commit
+        self._is_announced = False
         self.committed = False
         self.attempts = 0
 
@@ -65,16 +67,17 @@ class _Shipment:
                 if not may_retry(failure, attempt=self.attempts, session_was_used=was_used):
                     raise
 
-    def _commit(self) -> None:
+    async def _commit(self) -> None:
+        if not self._is_announced:
+            await self._on_commit()
+            self._is_announced = True
         self.committed = True
 
 
 class Sender:
     """Sends messages and owns the tasks that do it."""
 
-    def __init__(
-        self, pool: SessionPool, *, on_late_end: Callable[[str, str], None]
-    ) -> None:
+    def __init__(self, pool: SessionPool, *, on_late_end: Callable[[str, str], None]) -> None:
         """Make a sender.
 
         Args:
@@ -86,18 +89,21 @@ class Sender:
         self._on_late_end = on_late_end
         self._tasks: set[asyncio.Task[Sent]] = set()
 
-    async def send(self, mail: Mail, server: Server, *, within: float) -> Sent:
+    async def send(
+        self, mail: Mail, server: Server, *, within: float, on_commit: Callable[[], Awaitable[None]]
+    ) -> Sent:
         """Send one message and wait for its outcome.
 
         Args:
             mail: The message.
             server: Where to.
             within: Seconds until the caller must have an answer. They bound the waiting, not the sending.
+            on_commit: Awaited once, before the last octet of the message leaves for the first time.
 
         Raises:
             Failure: The message was not accepted, or its outcome is unknown.
         """
-        shipment = _Shipment(mail, server, self._pool)
+        shipment = _Shipment(mail, server, self._pool, on_commit)
         task = asyncio.create_task(shipment.run(), name="smtp-sender")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

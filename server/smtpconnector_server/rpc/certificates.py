@@ -57,7 +57,7 @@ class ServerCertificate:
             self._seen = stamps
             self._configuration = self._read()
         except CertificateError as error:
-            _log.error("certificate_refused", error=str(error))  # noqa: TRY400 - the text says all
+            _log.error("certificate_refused", error=str(error))
             return None
         _log.info("certificate_reloaded")
         return self._configuration

@@ -96,8 +96,10 @@ class Configurations:
         try:
             return self._profiles[name]
         except KeyError:
-            hint = "Name one that exists, or send a configuration." if name != DEFAULT_PROFILE else (
-                "Start the server with `--profile default=FILE`, name another profile, or send a configuration."
+            hint = (
+                "Name one that exists, or send a configuration."
+                if name != DEFAULT_PROFILE
+                else ("Start the server with `--profile default=FILE`, name another profile, or send a configuration.")
             )
             raise Failure(
                 Reason.PROFILE_NOT_FOUND, f"The server has no such profile. {hint}", stage=Stage.CONFIG

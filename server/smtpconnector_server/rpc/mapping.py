@@ -15,7 +15,6 @@ from smtpconnector.v1 import connector_service_pb2 as pb
 from smtpconnector.v1 import validation_pb2
 from smtpconnector_server.config.finding import Finding, Severity
 from smtpconnector_server.config.normalized import normalized
-from smtpconnector_server.config.normalized import normalized
 from smtpconnector_server.config.typed import read_template
 from smtpconnector_server.delivery.composition import Wish
 from smtpconnector_server.failure import Failure, Reason, Stage, Violation
@@ -46,7 +45,9 @@ def to_wish(request: pb.SendMessageRequest) -> Wish:
         Failure: INVALID_REQUEST with every wrong field, or NOT_IMPLEMENTED.
     """
     if request.request_id:
-        raise _not_implemented("request_id", "Leave request_id empty: this server has no store that could guarantee it.")
+        raise _not_implemented(
+            "request_id", "Leave request_id empty: this server has no store that could guarantee it."
+        )
     violations: list[Violation] = []
     to = _recipient(request.to, violations)
     if not _USAGE_TYPE.fullmatch(request.type):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from smtpconnector.v1 import connector_service_pb2 as pb
-
 from smtpconnector_server import __version__
 
 

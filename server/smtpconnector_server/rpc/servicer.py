@@ -6,11 +6,11 @@ import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
+
 from smtpconnector.v1 import connector_service_pb2 as pb
 from smtpconnector.v1 import connector_service_pb2_grpc
-
-from smtpconnector_server.failure import Failure, Reason, Stage, Violation
 from smtpconnector_server.delivery.composition import compose
+from smtpconnector_server.failure import Failure, Reason, Stage
 from smtpconnector_server.rpc import mapping
 
 if TYPE_CHECKING:
@@ -55,8 +55,25 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
         composed = compose(wish, prepared)
         if request.validate_only:
             return mapping.to_send_response(composed)
-        sent = await self._sender.send(composed.mail, composed.server, within=within)
+        sent = await self._sender.send(
+            composed.mail, composed.server, within=within, on_commit=lambda: _forbid_repetition(context)
+        )
         return mapping.to_send_response(composed, sent)
+
+
+async def _forbid_repetition(context: Context) -> None:
+    """Send the call's initial metadata, for the mail is about to leave.
+
+    Until a client has seen them, its gRPC library may send the call once more when the connection breaks, by itself or
+    by a retry policy for UNAVAILABLE, and the mail would go out twice. Afterwards it may not (gRFC A6).
+
+    Raises:
+        Failure: CANCELLED; the caller has gone.
+    """
+    try:
+        await context.send_initial_metadata(())
+    except Exception as error:
+        raise Failure(Reason.CANCELLED, "The caller has gone before the message was sent.", stage=Stage.DATA) from error
 
 
 def _seconds_to_answer(context: Context) -> float:

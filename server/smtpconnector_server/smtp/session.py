@@ -13,7 +13,7 @@ from smtpconnector_server.smtp.refusal import breakdown, refusal
 from smtpconnector_server.smtp.transaction import Accepted, Broken, Level, Refused, Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from smtpconnector_server.config.model import Server
     from smtpconnector_server.smtp.capabilities import Capabilities
@@ -74,14 +74,16 @@ class Session:
         """How many commands go out at once at the moment."""
         return self._levels.level(self.server, self.capabilities)
 
-    async def send(self, envelope: Envelope, message: bytes, *, on_commit: Callable[[], None]) -> Reply:
+    async def send(
+        self, envelope: Envelope, message: bytes, *, on_commit: Callable[[], Awaitable[None]] | None = None
+    ) -> Reply:
         """Send one mail.
 
         Args:
             envelope: Who sends and who receives.
             message: The message in canonical form; no dots doubled.
-            on_commit: Called right before the last octet of the message goes to the kernel. Until then the mail is
-                certainly not sent; from then on only the server knows.
+            on_commit: Awaited right before the last octet of the message goes to the kernel. Until it returns, the mail
+                is certainly not sent; from then on only the server knows. None: nobody wants to hear it.
 
         Returns:
             The server's 2yz reply to this message.
@@ -122,7 +124,7 @@ class Session:
             envelope, None, level=Level.SERIAL, parameters=self._mail_parameters(envelope, b""), reset=False
         )
         self._is_dirty = True
-        end = await self.wire.run(transaction, lambda: None)
+        end = await self.wire.run(transaction)
         for command, reply in transaction.replies:
             on_reply(command, self._clean(reply, envelope))
         if not isinstance(end, Accepted):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 from smtpconnector_server.smtp.transaction import Broken, Fault, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from smtpconnector_server.smtp.transaction import End, Transaction
 
@@ -54,12 +54,12 @@ class Wire(asyncio.Protocol):
         """Whether a transaction can begin."""
         return self._is_open and not self._transport.is_closing()
 
-    async def run(self, transaction: Transaction, on_commit: Callable[[], None]) -> End:
+    async def run(self, transaction: Transaction, on_commit: Callable[[], Awaitable[None]] | None = None) -> End:
         """Carry a transaction to its end.
 
         Args:
             transaction: A new one.
-            on_commit: Called right before the write that holds the last octet of the message.
+            on_commit: Awaited before the write that holds the last octet of the message. None: nobody wants to know.
         """
         self._transaction = transaction
         try:
@@ -70,9 +70,10 @@ class Wire(asyncio.Protocol):
                     await self._wait(transaction, "did not answer in time")
                 elif not self._may_write:
                     await self._wait(transaction, "stopped reading")
+                elif transaction.next_commits and on_commit is not None:
+                    await on_commit()
+                    on_commit = None  # and look again at what the server did meanwhile
                 else:
-                    if transaction.next_commits:
-                        on_commit()
                     self._transport.write(transaction.next_octets())
         except BaseException:
             self.abort("interrupted")
