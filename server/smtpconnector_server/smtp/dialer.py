@@ -11,7 +11,7 @@ import ipaddress
 import socket
 from collections import deque
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from smtpconnector_server.failure import Failure, Reason, Stage
 from smtpconnector_server.smtp.resolver import Resolver
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _STAGGER_SECONDS: Final = 0.25
 """Until the next address is tried beside the last one (RFC 8305, section 5)."""
 _KEEPALIVE_SECONDS: Final = 30
+
+
+_Connected: TypeAlias = "tuple[IpAddress, socket.socket]"
 
 
 class DialPolicy(Protocol):
@@ -80,7 +83,7 @@ class Dialer:
         on_step(Stage.RESOLVE, ", ".join(map(str, addresses)))
         try:
             async with asyncio.timeout(server.timeouts.connection):
-                connected = await _first_to_answer(_in_turns(addresses, server.local_address), server)
+                address, connected = await _first_to_answer(_in_turns(addresses, server.local_address), server)
         except TimeoutError as error:
             raise Failure(
                 Reason.SMTP_CONNECT_TIMEOUT,
@@ -89,8 +92,7 @@ class Dialer:
                 stage=Stage.CONNECT,
                 host=server.host,
             ) from error
-        address = connected.getpeername()
-        on_step(Stage.CONNECT, f"{address[0]} port {address[1]}")
+        on_step(Stage.CONNECT, f"{address} port {server.port}")
         return connected
 
 
@@ -104,8 +106,8 @@ def _in_turns(addresses: Sequence[IpAddress], local_address: str | None) -> dequ
     return deque(address for pair in zip_longest(first, second) for address in pair if address is not None)
 
 
-async def _first_to_answer(addresses: deque[IpAddress], server: Server) -> socket.socket:
-    attempts: set[asyncio.Task[socket.socket]] = set()
+async def _first_to_answer(addresses: deque[IpAddress], server: Server) -> _Connected:
+    attempts: set[asyncio.Task[_Connected]] = set()
     error: OSError | None = None
     try:
         while addresses or attempts:
@@ -124,7 +126,7 @@ async def _first_to_answer(addresses: deque[IpAddress], server: Server) -> socke
                     # A server that refuses says more than an address family that has no route.
                     error = error if isinstance(error, ConnectionRefusedError) else failed
             if winners:
-                for spare in winners[1:]:
+                for _, spare in winners[1:]:
                     spare.close()
                 return winners[0]
     finally:
@@ -139,7 +141,7 @@ async def _first_to_answer(addresses: deque[IpAddress], server: Server) -> socke
     ) from error
 
 
-async def _connect(address: IpAddress, server: Server) -> socket.socket:
+async def _connect(address: IpAddress, server: Server) -> _Connected:
     connecting = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)  # noqa: PLR2004
     try:
         connecting.setblocking(False)  # noqa: FBT003 - the standard library's signature
@@ -153,13 +155,13 @@ async def _connect(address: IpAddress, server: Server) -> socket.socket:
     except BaseException:
         connecting.close()
         raise
-    return connecting
+    return address, connecting
 
 
-def _discard(attempt: asyncio.Task[socket.socket]) -> None:
+def _discard(attempt: asyncio.Task[_Connected]) -> None:
     """Close what an attempt has connected that nobody waits for any more."""
     if not attempt.cancelled() and attempt.exception() is None:
-        attempt.result().close()
+        attempt.result()[1].close()
 
 
 def _in_words(error: OSError | None) -> str:

@@ -8,15 +8,18 @@ checked here first, handed on only when it is exactly the one that is due, and a
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, cast
 
+from aiosmtplib.errors import SMTPReadTimeoutError
 from aiosmtplib.protocol import SMTPProtocol
 
 from smtpconnector_server.smtp.reader import ProtocolViolation, ReplyReader
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
+
+    from aiosmtplib.response import SMTPResponse
 
     from smtpconnector_server.smtp.reply import Reply
 
@@ -45,6 +48,21 @@ class StrictProtocol(SMTPProtocol):
         """Send a command."""
         self._is_due = True
         super().write(data)
+
+    async def read_response(self, timeout: float | None = None) -> SMTPResponse:  # noqa: ASYNC109 - as it is there
+        """Read a reply.
+
+        aiosmtplib waits by ``asyncio.wait_for``, which before Python 3.12 forgets a cancellation that comes together
+        with the reply: a deadline around it would not hold.
+
+        Raises:
+            SMTPReadTimeoutError: It took longer than ``timeout`` seconds.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                return await super().read_response(timeout=None)
+        except TimeoutError as error:
+            raise SMTPReadTimeoutError("Timed out waiting for server response") from error
 
     def data_received(self, data: bytes) -> None:
         """Take octets of the server, and hand on a reply when it is whole."""

@@ -10,10 +10,11 @@ from smtpconnector_server.failure import Failure, Reason, Stage
 from smtpconnector_server.smtp.sasl import BadChallengeError, choose_mechanism, login_exchange, token_exchange
 
 _TOKEN = Secret("ya29.token")
+_PASSWORD = "p"
 
 
-def _login(  # noqa: S107 - a test's password
-    user: str = "u", password: str = "p", *, mechanism: LoginMechanism | None = None
+def _login(
+    user: str = "u", password: str = _PASSWORD, *, mechanism: LoginMechanism | None = None
 ) -> LoginAuth:
     return LoginAuth(user=user, password=Secret(password), mechanism=mechanism)
 
