@@ -47,7 +47,8 @@ class Wire(asyncio.Protocol):
         """Runs after QUIT."""
         transport.set_protocol(self)
         # No buffer of ours: the last octets of a message are written only when all before them are with the kernel.
-        transport.set_write_buffer_limits(high=0)
+        # The loops' TLS transports pause at the mark and plain ones beyond it: at 0 TLS would never write.
+        transport.set_write_buffer_limits(high=1 if transport.get_extra_info("ssl_object") else 0)
 
     @property
     def is_open(self) -> bool:
