@@ -32,7 +32,7 @@ from smtpconnector_server.failure import Failure, Reason
 from smtpconnector_server.smtp.dialer import AllowAll, Dialer
 from smtpconnector_server.smtp.envelope import Envelope
 from smtpconnector_server.smtp.oauth2 import TokenCache
-from smtpconnector_server.smtp.pool import SessionPool
+from smtpconnector_server.smtp.opening import Opener
 from smtpconnector_server.smtp.resolver import Resolver
 from smtpconnector_server.smtp.token_endpoint import TokenEndpoint
 
@@ -45,14 +45,14 @@ MESSAGE = b"Subject: code\r\n\r\n123456\r\n"
 
 
 class Mailer:
-    """Sends mails through a pool of its own, at a time that the test sets."""
+    """Sends each mail on a connection of its own, at a time that the test sets."""
 
     def __init__(self) -> None:
         self.now = 1_700_000_000.0
         resolver = Resolver(lambda _host: [ip_address("127.0.0.1")])
         post = TokenEndpoint(resolver=resolver, policy=AllowAll(), tls=client_context())
         self.tokens = TokenCache(post, clock=lambda: self.now)
-        self.pool = SessionPool(dialer=Dialer(), tokens=self.tokens)
+        self.opener = Opener(Dialer(), tokens=self.tokens)
 
     async def send(self, smtp: SmtpServer, auth: OAuth2Auth) -> None:
         server = Server(
@@ -62,8 +62,12 @@ class Mailer:
             tls=TlsOptions(ca_pem=ca_pem()),
             auth=auth,
         )
-        async with self.pool.session(server) as session:
+        session = await self.opener.open(server)
+        try:
             await session.send(Envelope(sender=USER, recipient="recipient@example.com"), MESSAGE)
+        finally:
+            session.wire.quit("done")
+            await session.wire.gone
 
     async def failure(self, smtp: SmtpServer, auth: OAuth2Auth) -> Failure:
         with pytest.raises(Failure) as caught:
@@ -77,7 +81,6 @@ class Mailer:
 async def mailer() -> AsyncIterator[Mailer]:
     mailer = Mailer()
     yield mailer
-    await mailer.pool.close(0)
     await mailer.tokens.aclose()
 
 
@@ -157,6 +160,7 @@ async def test_a_refusal_without_a_challenge_is_answered_by_a_renewal_too(mailer
         smtp.credentials = replace(OLD, token="canary-old-2")
         await mailer.send(smtp, auth(token_server))
         assert len(smtp.ledger) == 2
+        assert len(auth_commands(smtp)) == 3
 
 
 async def test_the_second_refusal_is_final(mailer: Mailer) -> None:
