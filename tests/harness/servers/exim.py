@@ -49,6 +49,8 @@ acl_smtp_data = check_message
 begin acl
 check_client:
   accept condition = ${{if eq{{$received_port}}{{{clear}}}}}
+  deny !encrypted = *
+       message = 530 5.7.0 Must issue a STARTTLS command first
   accept authenticated = *
   deny message = 530 5.7.0 Authentication required
 

@@ -7,6 +7,8 @@ Postfix and Exim are set up alike, so that one test can hold for both: they deli
 from __future__ import annotations
 
 import asyncio
+import smtplib
+import uuid
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -60,3 +62,15 @@ class MailServer:
             while len(mails := self.delivered(subject)) < count:  # noqa: ASYNC110 - no event tells of a delivery
                 await asyncio.sleep(0.02)
         return mails
+
+    async def log_so_far(self) -> str:
+        """Return the log of all that has happened until now; another process writes it, late but in order."""
+        marker = uuid.uuid4().hex
+        with smtplib.SMTP(self.host, self.clear_port, local_hostname=marker) as client:
+            client.ehlo()
+            client.mail(INBOX)
+            client.rcpt(UNKNOWN)  # a refusal is logged with the client's name
+        async with asyncio.timeout(_DELIVERY_SECONDS):
+            while marker not in (log := self.log.read_text()):  # noqa: ASYNC110 - no event tells of a line
+                await asyncio.sleep(0.02)
+        return log

@@ -25,7 +25,7 @@ class SmtpSink:
     host = "127.0.0.1"
 
     def received(self) -> list[str]:
-        """Return the messages that have arrived whole, whatever was answered to them."""
+        """Return what has arrived of each mail, whatever was answered to it."""
         return [file.read_text() for file in self.folder.glob("message.*")]
 
 
@@ -49,6 +49,6 @@ def running_smtp_sink(*flags: str) -> Iterator[SmtpSink]:
     (port,) = free_ports(1)
     with server_folder() as folder:
         os.chown(folder, account.pw_uid, account.pw_gid)
-        command = [program("smtp-sink"), *flags, "-d", "message.", f"{HOST}:{port}", "64"]
+        command: list[str | Path] = [program("smtp-sink"), *flags, "-d", "message.", f"{HOST}:{port}", "64"]
         with running(command, folder=folder, ports=(port,), account=account):
             yield SmtpSink(port, folder)

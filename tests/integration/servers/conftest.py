@@ -11,9 +11,11 @@ from harness.servers.exim import running_exim
 from harness.servers.needs import pytest_runtest_setup
 from harness.servers.postfix import running_postfix
 from harness.servers.smtp_sink import running_smtp_sink
+from smtpconnector_server.smtp.dialer import Dialer
+from smtpconnector_server.smtp.pool import SessionPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from harness.servers.mail_server import MailServer
     from harness.servers.smtp_sink import SmtpSink
@@ -45,3 +47,10 @@ def smtp_sink() -> Iterator[Callable[..., SmtpSink]]:
     """Start smtp-sink with these flags."""
     with ExitStack() as running:
         yield lambda *flags: running.enter_context(running_smtp_sink(*flags))
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[SessionPool]:
+    sessions = SessionPool(dialer=Dialer())
+    yield sessions
+    await sessions.close(1.0)
