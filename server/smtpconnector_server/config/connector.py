@@ -42,7 +42,7 @@ def check(draft: Draft, findings: Findings) -> Checked:
     findings.require(draft.from_email, "Give the sender, such as Name <a@example.com>.")
     from_email = _mailbox(draft.from_email, findings)
     reply_to = _mailbox(draft.reply_to, findings)
-    templates = read_templates(draft.templates, draft.templates_path, draft.origin, findings)
+    templates = read_templates(draft.templates, draft.origin, findings)
     headers = _headers(draft, findings)
     report = findings.report()
     if findings.has_error or server is None or from_email is None:

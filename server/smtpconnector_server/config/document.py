@@ -80,7 +80,6 @@ def _draft(document: Section[DocumentShape], origin: Origin, findings: Findings)
         auth=_auth(document, findings),
         from_email=document.said("from_email"),
         reply_to=document.said("reply_to"),
-        templates_path=document.key_path("templates"),
         templates=_templates(document, findings),
         headers_path=document.key_path("custom_headers"),
         headers=_headers(document),
@@ -152,7 +151,9 @@ def _tls(document: Section[DocumentShape], findings: Findings) -> TlsDraft:
         inner = tls.item(key.value, key.path)
         report_other_keys(inner, findings)
         key = inner.said("pem")
-        findings.require(key)
+        if not key.is_given:
+            findings.require(key)
+            key = replace(key, is_spoilt=True)
         passphrase = inner.said("passphrase") if inner.shape.passphrase else passphrase
     return TlsDraft(
         server_name=inner_server_name if inner_server_name.is_given else server_name,
@@ -174,13 +175,13 @@ def _joined(said: Said[Any]) -> Said[str]:
     return said
 
 
-def _templates(document: Section[DocumentShape], findings: Findings) -> tuple[TemplateDraft, ...] | None:
-    templates = document.shape.templates
-    if templates is None:
-        return None
-    path = document.key_path("templates")
-    sections = [document.item(template, child(path, index)) for index, template in enumerate(templates)]
-    return tuple(_template(section, findings) for section in sections if not section.is_spoilt(section.path))
+def _templates(document: Section[DocumentShape], findings: Findings) -> Said[tuple[TemplateDraft, ...]]:
+    said = document.said("templates")
+    if said.value is None:
+        return said
+    sections = [document.item(template, child(said.path, index)) for index, template in enumerate(said.value)]
+    drafts = (_template(section, findings) for section in sections if not section.is_spoilt(section.path))
+    return replace(said, value=tuple(drafts))
 
 
 def _template(template: Section[TemplateShape], findings: Findings) -> TemplateDraft:

@@ -155,9 +155,7 @@ class Draft:
     """None: no AUTH, or nothing that could be read as one."""
     from_email: Said[str]
     reply_to: Said[str]
-    templates_path: str
-    templates: tuple[TemplateDraft, ...] | None
-    """None: absent or no list."""
+    templates: Said[tuple[TemplateDraft, ...]]
     headers_path: str
     headers: tuple[HeaderDraft, ...]
     client_hostname: Said[str]

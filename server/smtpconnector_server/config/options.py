@@ -161,6 +161,8 @@ _SYNONYMS: Final = {
     "server": "host",
     "user": "auth.user",
     "pass": "auth.pass",
+    "username": "user",
+    "password": "pass",
     "html": "content",
     "body": "content",
     "type": "usageType",

@@ -19,12 +19,19 @@ _BEGIN: Final = "-----BEGIN "
 _PATH: Final = re.compile(
     r"(file:|~?/|\.{1,2}/|[A-Za-z]:[\\/]|\\\\).*|[^\n]*\.(pem|crt|cer|cert|key|der|p12|pfx|txt)", re.IGNORECASE
 )
-_ENCRYPTED_LABEL: Final = "ENCRYPTED PRIVATE KEY"
+_ENCRYPTED_BEGIN: Final = "BEGIN ENCRYPTED PRIVATE KEY"
 _ENCRYPTED_PKCS8: Final = re.compile(
     r"-----BEGIN ENCRYPTED PRIVATE KEY-----([A-Za-z0-9+/=\s]*)-----END ENCRYPTED PRIVATE KEY-----"
 )
-# id-PBKDF2 and the salt before its iteration count (RFC 8018, appendix A.2).
-_PBKDF2: Final = re.compile(rb"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0c\x30.\x04(?P<salt>.)(?P<rest>.*)", re.DOTALL)
+_LENGTH: Final = rb"(?:[\x00-\x7f]|\x81.|\x82..)"
+# EncryptedPrivateKeyInfo up to the salt, by id-PBES2 and id-PBKDF2 (RFC 8018, appendix A). From its first octet on, so
+# that nothing can be found inside of something else.
+_PBKDF2: Final = re.compile(
+    rb"\x30%b\x30%b\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d"
+    rb"\x30%b\x30%b\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0c"
+    rb"\x30%b\x04(?P<salt>[\x00-\x7f])(?P<rest>.*)" % ((_LENGTH,) * 5),
+    re.DOTALL,
+)
 _MOST_ITERATIONS: Final = 100_000  # about 30 ms; OpenSSL writes 2048
 
 
@@ -110,30 +117,29 @@ def refuse_slow_encryption(text: str) -> None:
     Raises:
         PemError: The key derivation is not PBKDF2, or has too many iterations.
     """
-    found = _ENCRYPTED_PKCS8.search(text)
-    if found is None and _ENCRYPTED_LABEL in text:
-        # Header lines, which the library would skip.
-        raise PemError("INVALID_PRIVATE_KEY", "is a damaged private key", "Copy it anew, with all its lines.")
-    if found is None:
-        return  # not encrypted, or by RFC 1423, whose derivation is fast
     import base64  # noqa: PLC0415
     import binascii  # noqa: PLC0415
 
-    try:
-        der = base64.b64decode("".join(found[1].split()))
-    except binascii.Error:
-        raise PemError("INVALID_PRIVATE_KEY", "is a damaged private key", "Copy it anew, with all its lines.") from None
-    iterations = _pbkdf2_iterations(der)
-    if iterations is None or iterations > _MOST_ITERATIONS:
-        raise PemError(
-            "INVALID_PRIVATE_KEY",
-            f"is encrypted otherwise than by PBKDF2 with at most {_MOST_ITERATIONS} iterations",
-            "Encrypt it anew: openssl pkcs8 -topk8 -v2 aes-256-cbc.",
-        )
+    # Keys that are not encrypted, or by RFC 1423, whose derivation is fast, are none of these.
+    blocks = _ENCRYPTED_PKCS8.findall(text)
+    if len(blocks) != text.count(_ENCRYPTED_BEGIN):
+        # Header lines, which the library would skip.
+        raise PemError("INVALID_PRIVATE_KEY", "is a damaged private key", "Copy it anew, with all its lines.")
+    for block in blocks:
+        try:
+            iterations = _pbkdf2_iterations(base64.b64decode("".join(block.split())))
+        except binascii.Error:
+            iterations = None
+        if iterations is None or iterations > _MOST_ITERATIONS:
+            raise PemError(
+                "INVALID_PRIVATE_KEY",
+                f"is encrypted otherwise than by PBKDF2 with at most {_MOST_ITERATIONS} iterations, or damaged",
+                "Encrypt it anew: openssl pkcs8 -topk8 -v2 aes-256-cbc.",
+            )
 
 
 def _pbkdf2_iterations(der: bytes) -> int | None:
-    found = _PBKDF2.search(der)
+    found = _PBKDF2.match(der)
     if found is None:
         return None
     after_salt = found["rest"][found["salt"][0] :]

@@ -33,20 +33,13 @@ _HTML: Final = re.compile(r"\s*<(!doctype|html|head|body|div|table|p|h[1-6])\b",
 _LEFT_OVER: Final = re.compile(r"\s*<[^<>]+>\s*")
 
 
-def read_templates(
-    drafts: tuple[TemplateDraft, ...] | None, path: str, origin: Origin, findings: Findings
-) -> tuple[Template, ...]:
-    """Return the templates that can be used.
-
-    Args:
-        drafts: The templates as said; None when there is no list.
-        path: Where the list stands.
-        origin: Who wrote them.
-        findings: Where all that is wrong goes.
-    """
+def read_templates(said: Said[tuple[TemplateDraft, ...]], origin: Origin, findings: Findings) -> tuple[Template, ...]:
+    """Return the templates that can be used."""
+    if said.is_spoilt:
+        return ()
     seen: dict[tuple[str, str | None], str] = {}
     templates = []
-    for draft in drafts or ():
+    for draft in said.value or ():
         template = read_template(draft, origin, findings)
         usage_type, language = draft.usage_type.value, draft.language_tag.value
         if usage_type is None:
@@ -61,11 +54,11 @@ def read_templates(
             )
         if template is not None:
             templates.append(template)
-    _check_required({usage_type for usage_type, _ in seen}, path, findings)
+    _check_required({usage_type for usage_type, _ in seen}, said.path, findings)
     for usage_type in dict.fromkeys(usage_type for usage_type, _ in seen):
         if (usage_type, None) not in seen:
             findings.warning(
-                path,
+                said.path,
                 "NO_DEFAULT_LANGUAGE",
                 f"Every template for {usage_type} has a language tag; readers of other languages get the first.",
                 "Give one of them without a language tag.",

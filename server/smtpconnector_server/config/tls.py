@@ -58,7 +58,7 @@ def check_port(draft: Draft, port: int, mode: TlsMode, preset: Preset | None, fi
     At a known provider that is an error. Elsewhere an operator may have made it otherwise than everybody.
     """
     implicit_ports = preset.implicit_ports if preset else (IMPLICIT_PORT,)
-    usual_ports = (preset.port, *preset.other_ports) if preset else (SUBMISSION_PORT, RELAY_PORT)
+    usual_ports = {SUBMISSION_PORT, RELAY_PORT, *((preset.port, *preset.other_ports) if preset else ())}
     say = findings.error if preset else findings.warning
     path = draft.secure.path
     if mode is TlsMode.IMPLICIT and port in usual_ports and port not in implicit_ports:

@@ -93,7 +93,6 @@ def _draft(config: Section[TypedShape], findings: Findings) -> Draft:
         auth=_auth(config, findings),
         from_email=config.said("from_email"),
         reply_to=config.said("reply_to"),
-        templates_path=config.key_path("templates"),
         templates=_templates(config, findings),
         headers_path=config.key_path("custom_headers"),
         headers=_headers(config, findings),
@@ -173,13 +172,13 @@ def _oauth2(grant: Grant, **said: Said[Any]) -> OAuth2Draft:
     return OAuth2Draft(grant=grant, **{name: said.get(name, Said("")) for name in names})
 
 
-def _templates(config: Section[TypedShape], findings: Findings) -> tuple[TemplateDraft, ...] | None:
-    shapes = config.shape.templates
-    if shapes is None:
-        return None
-    path = config.key_path("templates")
-    sections = [config.item(shape, child(path, index)) for index, shape in enumerate(shapes)]
-    return tuple(_template(section, findings) for section in sections if not section.is_spoilt(section.path))
+def _templates(config: Section[TypedShape], findings: Findings) -> Said[tuple[TemplateDraft, ...]]:
+    said = config.said("templates")
+    if said.value is None:
+        return said
+    sections = [config.item(shape, child(said.path, index)) for index, shape in enumerate(said.value)]
+    drafts = (_template(section, findings) for section in sections if not section.is_spoilt(section.path))
+    return replace(said, value=tuple(drafts))
 
 
 def _template(template: Section[TypedTemplateShape], findings: Findings) -> TemplateDraft:
