@@ -22,6 +22,8 @@ from harness.servers.programs import MissingServerError, environment, program
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+MAX_MESSAGES = 35
+"""Per connection; it says 421 to the next one."""
 _CONFIGURATION = """\
 exim_path = {program}
 exim_user = {uid}
@@ -32,13 +34,15 @@ spool_directory = {folder}/spool
 log_file_path = {folder}/log-%s
 primary_hostname = mail.example.com
 local_interfaces = {host}
-daemon_smtp_ports = {clear} : {starttls} : {tls}
+daemon_smtp_ports = {clear} : {starttls} : {tls} : {impatient}
 tls_on_connect_ports = {tls}
 tls_certificate = {folder}/certificate.pem
-tls_advertise_hosts = ${{if eq{{$received_port}}{{{clear}}}{{}}{{*}}}}
+tls_advertise_hosts = ${{if inlist{{$received_port}}{{{clear}:{impatient}}}{{}}{{*}}}}
 auth_advertise_hosts = ${{if def:tls_in_cipher{{*}}}}
 message_size_limit = {max_message_size}
 smtp_accept_queue_per_connection = 0
+smtp_accept_max_per_connection = {max_messages}
+smtp_receive_timeout = ${{if eq{{$received_port}}{{{impatient}}}{{1s}}{{5m}}}}
 host_lookup =
 rfc1413_query_timeout = 0s
 bounce_return_message = false
@@ -48,7 +52,7 @@ acl_smtp_data = check_message
 
 begin acl
 check_client:
-  accept condition = ${{if eq{{$received_port}}{{{clear}}}}}
+  accept condition = ${{if inlist{{$received_port}}{{{clear}:{impatient}}}}}
   deny !encrypted = *
        message = 530 5.7.0 Must issue a STARTTLS command first
   accept authenticated = *
@@ -114,7 +118,7 @@ def check() -> None:
 def running_exim() -> Iterator[MailServer]:
     """Run Exim."""
     account = unprivileged()
-    clear, starttls, tls = free_ports(3)
+    clear, starttls, tls, impatient = free_ports(4)
     with server_folder() as folder:
         configuration = folder / "configuration"
         configuration.write_text(
@@ -127,6 +131,8 @@ def running_exim() -> Iterator[MailServer]:
                 clear=clear,
                 starttls=starttls,
                 tls=tls,
+                impatient=impatient,
+                max_messages=MAX_MESSAGES,
                 inbox=INBOX,
                 greylisted=GREYLISTED,
                 refused_subject=REFUSED_SUBJECT,
@@ -140,7 +146,7 @@ def running_exim() -> Iterator[MailServer]:
         with running(
             [program("exim4", "exim"), "-C", configuration, "-bdf"],
             folder=folder,
-            ports=(clear, starttls, tls),
+            ports=(clear, starttls, tls, impatient),
             account=account,
         ):
             yield MailServer(
@@ -148,6 +154,7 @@ def running_exim() -> Iterator[MailServer]:
                 clear_port=clear,
                 starttls_port=starttls,
                 tls_port=tls,
+                impatient_port=impatient,
                 maildir=folder / "mail",
                 log=folder / "log-main",
             )

@@ -41,6 +41,8 @@ class MailServer:
     """STARTTLS, then AUTH with :data:`CREDENTIALS`; nothing goes without them."""
     tls_port: int
     """The same with implicit TLS."""
+    impatient_port: int
+    """Like the clear one, but whoever says nothing for a second is told 421 and left."""
     maildir: Path
     log: Path
 

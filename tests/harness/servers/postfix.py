@@ -80,6 +80,8 @@ _MASTER = """\
   -o smtpd_tls_wrappermode=yes
   -o smtpd_sasl_auth_enable=yes
   -o smtpd_client_restrictions=permit_sasl_authenticated,reject
+{impatient} inet n - n - - smtpd
+  -o smtpd_timeout=1s
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
@@ -118,7 +120,7 @@ def check() -> None:
 def running_postfix() -> Iterator[MailServer]:
     """Run Postfix."""
     owner = pwd.getpwnam(_OWNER)
-    clear, starttls, tls = free_ports(3)
+    clear, starttls, tls, impatient = free_ports(4)
     with server_folder() as folder:
         values = {
             "folder": folder,
@@ -137,6 +139,7 @@ def running_postfix() -> Iterator[MailServer]:
             "clear": clear,
             "starttls": starttls,
             "tls": tls,
+            "impatient": impatient,
         }
         configuration = folder / "etc"
         (configuration / "sasl").mkdir(parents=True)
@@ -152,7 +155,7 @@ def running_postfix() -> Iterator[MailServer]:
         with running(
             [program("master"), "-d", "-c", configuration, "-e", str(_LIFETIME_SECONDS)],
             folder=folder,
-            ports=(clear, starttls, tls),
+            ports=(clear, starttls, tls, impatient),
             variables={"MAIL_CONFIG": str(configuration)},
         ):
             yield MailServer(
@@ -160,6 +163,7 @@ def running_postfix() -> Iterator[MailServer]:
                 clear_port=clear,
                 starttls_port=starttls,
                 tls_port=tls,
+                impatient_port=impatient,
                 maildir=folder / "mail/inbox",
                 log=folder / "log",
             )

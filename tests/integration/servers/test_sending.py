@@ -15,11 +15,13 @@ from harness.servers.mail_server import GREYLISTED, MAX_MESSAGE_SIZE, MECHANISMS
 from harness.servers.submission import Access, Letter, configuration, login
 from smtpconnector_server.config.model import TlsMode, TlsOptions
 from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
+from smtpconnector_server.smtp.dialer import Dialer
+from smtpconnector_server.smtp.events import SessionClosed
+from smtpconnector_server.smtp.pool import SessionPool
 
 if TYPE_CHECKING:
     from harness.servers.mail_server import MailServer
     from smtpconnector_server.config.model import Server
-    from smtpconnector_server.smtp.pool import SessionPool
 
 LEVELS = pytest.mark.parametrize("single_flight", [False, True], ids=["pipelining", "single flight"])
 TOO_LARGE = ("x" * 78 + "\r\n") * (MAX_MESSAGE_SIZE // 80 + 1)
@@ -186,3 +188,18 @@ async def test_thirty_mails_go_over_one_connection(
             await letter.send(pool, server)
         await asyncio.gather(*(mail_server.wait_for(letter.subject) for letter in letters))
         assert len(proxy.links) == 1
+
+
+async def test_a_connection_that_the_server_gave_up_is_replaced(mail_server: MailServer) -> None:
+    gone = asyncio.Event()
+    pool = SessionPool(dialer=Dialer(), hook=lambda event: gone.set() if isinstance(event, SessionClosed) else None)
+    first, second = Letter(), Letter()
+    async with Proxy(mail_server.impatient_port) as proxy:
+        server = configuration(proxy.port, Access.CLEAR)
+        await first.send(pool, server)
+        async with asyncio.timeout(15):
+            await gone.wait()
+        await second.send(pool, server)
+        assert len(proxy.links) == 2
+    await pool.close(1.0)
+    await mail_server.wait_for(second.subject)
