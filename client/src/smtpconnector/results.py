@@ -132,6 +132,9 @@ class Capabilities:
     """The largest message in octets. None: the server names no limit."""
     tls_version: str
     """Such as ``TLSv1.3``. Empty without TLS."""
+    level: str = ""
+    """How many commands the service sends this server at once: ``SERIAL``, ``PIPELINING`` or ``SINGLE_FLIGHT``. Lower
+    than what the server offers after it has shown that it does not cope."""
 
 
 @dataclass(frozen=True)
@@ -202,4 +205,5 @@ def _capabilities(said: validation_pb2.Capabilities) -> Capabilities:
         auth_mechanisms=tuple(said.auth_mechanisms),
         max_message_size=said.max_message_size or None,
         tls_version=said.tls_version,
+        level=said.level,
     )

@@ -234,7 +234,7 @@ class ValidateConfigResponse(_message.Message):
 
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[_validation_pb2.Step]:
-        """steps are the steps taken, in order."""
+        """steps are the steps up to depth, in order; after a failed one the others are skipped."""
 
     @_builtins.property
     def normalized(self) -> _struct_pb2.Struct:

@@ -41,8 +41,9 @@ class ConnectorServiceStub:
     GetMetadata: _grpc.UnaryUnaryMultiCallable[_connector_service_pb2.GetMetadataRequest, _connector_service_pb2.GetMetadataResponse]
     """GetMetadata tells what the connector is and what its configuration looks like: enough to show a form for it."""
     ValidateConfig: _grpc.UnaryUnaryMultiCallable[_connector_service_pb2.ValidateConfigRequest, _connector_service_pb2.ValidateConfigResponse]
-    """ValidateConfig checks a configuration and tells everything that is wrong with it at once. An invalid configuration
-    is an answer, not an error. Sends no mail.
+    """ValidateConfig checks a configuration and tells everything that is wrong with it at once, on a connection of its own
+    where depth asks for one. An invalid configuration is an answer, not an error. Sends no mail. It answers before the
+    call's deadline, and within 30 seconds, with the steps that it came to.
     """
     SendMessage: _grpc.UnaryUnaryMultiCallable[_connector_service_pb2.SendMessageRequest, _connector_service_pb2.SendMessageResponse]
     """SendMessage sends one mail to one recipient. OK means that the SMTP server accepted this very message. An error's
@@ -64,8 +65,9 @@ class ConnectorServiceAsyncStub(ConnectorServiceStub):
     GetMetadata: _aio.UnaryUnaryMultiCallable[_connector_service_pb2.GetMetadataRequest, _connector_service_pb2.GetMetadataResponse]  # type: ignore[assignment]
     """GetMetadata tells what the connector is and what its configuration looks like: enough to show a form for it."""
     ValidateConfig: _aio.UnaryUnaryMultiCallable[_connector_service_pb2.ValidateConfigRequest, _connector_service_pb2.ValidateConfigResponse]  # type: ignore[assignment]
-    """ValidateConfig checks a configuration and tells everything that is wrong with it at once. An invalid configuration
-    is an answer, not an error. Sends no mail.
+    """ValidateConfig checks a configuration and tells everything that is wrong with it at once, on a connection of its own
+    where depth asks for one. An invalid configuration is an answer, not an error. Sends no mail. It answers before the
+    call's deadline, and within 30 seconds, with the steps that it came to.
     """
     SendMessage: _aio.UnaryUnaryMultiCallable[_connector_service_pb2.SendMessageRequest, _connector_service_pb2.SendMessageResponse]  # type: ignore[assignment]
     """SendMessage sends one mail to one recipient. OK means that the SMTP server accepted this very message. An error's
@@ -96,8 +98,9 @@ class ConnectorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _connector_service_pb2.ValidateConfigRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_connector_service_pb2.ValidateConfigResponse, _abc.Awaitable[_connector_service_pb2.ValidateConfigResponse]]:
-        """ValidateConfig checks a configuration and tells everything that is wrong with it at once. An invalid configuration
-        is an answer, not an error. Sends no mail.
+        """ValidateConfig checks a configuration and tells everything that is wrong with it at once, on a connection of its own
+        where depth asks for one. An invalid configuration is an answer, not an error. Sends no mail. It answers before the
+        call's deadline, and within 30 seconds, with the steps that it came to.
         """
 
     @_abc_1.abstractmethod

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!smtpconnector/v1/validation.proto\x12\x10smtpconnector.v1\x1a\x1egoogle/protobuf/duration.proto\"u\n\x07\x46inding\x12,\n\x08severity\x18\x01 \x01(\x0e\x32\x1a.smtpconnector.v1.Severity\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x0c\n\x04hint\x18\x05 \x01(\t\"\x80\x01\n\x04Step\x12\r\n\x05stage\x18\x01 \x01(\t\x12,\n\x06status\x18\x02 \x01(\x0e\x32\x1c.smtpconnector.v1.StepStatus\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"j\n\x0c\x43\x61pabilities\x12\x12\n\nextensions\x18\x01 \x03(\t\x12\x17\n\x0f\x61uth_mechanisms\x18\x02 \x03(\t\x12\x18\n\x10max_message_size\x18\x03 \x01(\x04\x12\x13\n\x0btls_version\x18\x04 \x01(\t*\x82\x01\n\x05\x44\x65pth\x12\x15\n\x11\x44\x45PTH_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x44\x45PTH_SCHEMA\x10\x01\x12\x11\n\rDEPTH_RESOLVE\x10\x02\x12\x11\n\rDEPTH_CONNECT\x10\x03\x12\x16\n\x12\x44\x45PTH_AUTHENTICATE\x10\x04\x12\x12\n\x0e\x44\x45PTH_ENVELOPE\x10\x05*a\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x12\n\x0eSEVERITY_ERROR\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02\x12\x11\n\rSEVERITY_INFO\x10\x03*r\n\nStepStatus\x12\x1b\n\x17STEP_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12STEP_STATUS_PASSED\x10\x01\x12\x16\n\x12STEP_STATUS_FAILED\x10\x02\x12\x17\n\x13STEP_STATUS_SKIPPED\x10\x03\x42Z\n\x10smtpconnector.v1B\x0fValidationProtoP\x01Z smtpconnector/v1;smtpconnectorv1\xaa\x02\x10Smtpconnector.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!smtpconnector/v1/validation.proto\x12\x10smtpconnector.v1\x1a\x1egoogle/protobuf/duration.proto\"u\n\x07\x46inding\x12,\n\x08severity\x18\x01 \x01(\x0e\x32\x1a.smtpconnector.v1.Severity\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x0c\n\x04hint\x18\x05 \x01(\t\"\x80\x01\n\x04Step\x12\r\n\x05stage\x18\x01 \x01(\t\x12,\n\x06status\x18\x02 \x01(\x0e\x32\x1c.smtpconnector.v1.StepStatus\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"y\n\x0c\x43\x61pabilities\x12\x12\n\nextensions\x18\x01 \x03(\t\x12\x17\n\x0f\x61uth_mechanisms\x18\x02 \x03(\t\x12\x18\n\x10max_message_size\x18\x03 \x01(\x04\x12\x13\n\x0btls_version\x18\x04 \x01(\t\x12\r\n\x05level\x18\x05 \x01(\t*\x82\x01\n\x05\x44\x65pth\x12\x15\n\x11\x44\x45PTH_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x44\x45PTH_SCHEMA\x10\x01\x12\x11\n\rDEPTH_RESOLVE\x10\x02\x12\x11\n\rDEPTH_CONNECT\x10\x03\x12\x16\n\x12\x44\x45PTH_AUTHENTICATE\x10\x04\x12\x12\n\x0e\x44\x45PTH_ENVELOPE\x10\x05*a\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x12\n\x0eSEVERITY_ERROR\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02\x12\x11\n\rSEVERITY_INFO\x10\x03*r\n\nStepStatus\x12\x1b\n\x17STEP_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12STEP_STATUS_PASSED\x10\x01\x12\x16\n\x12STEP_STATUS_FAILED\x10\x02\x12\x17\n\x13STEP_STATUS_SKIPPED\x10\x03\x42Z\n\x10smtpconnector.v1B\x0fValidationProtoP\x01Z smtpconnector/v1;smtpconnectorv1\xaa\x02\x10Smtpconnector.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,16 +33,16 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'smtpconnector.v1.validation
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020smtpconnector.v1B\017ValidationProtoP\001Z smtpconnector/v1;smtpconnectorv1\252\002\020Smtpconnector.V1'
-  _globals['_DEPTH']._serialized_start=446
-  _globals['_DEPTH']._serialized_end=576
-  _globals['_SEVERITY']._serialized_start=578
-  _globals['_SEVERITY']._serialized_end=675
-  _globals['_STEPSTATUS']._serialized_start=677
-  _globals['_STEPSTATUS']._serialized_end=791
+  _globals['_DEPTH']._serialized_start=461
+  _globals['_DEPTH']._serialized_end=591
+  _globals['_SEVERITY']._serialized_start=593
+  _globals['_SEVERITY']._serialized_end=690
+  _globals['_STEPSTATUS']._serialized_start=692
+  _globals['_STEPSTATUS']._serialized_end=806
   _globals['_FINDING']._serialized_start=87
   _globals['_FINDING']._serialized_end=204
   _globals['_STEP']._serialized_start=207
   _globals['_STEP']._serialized_end=335
   _globals['_CAPABILITIES']._serialized_start=337
-  _globals['_CAPABILITIES']._serialized_end=443
+  _globals['_CAPABILITIES']._serialized_end=458
 # @@protoc_insertion_point(module_scope)

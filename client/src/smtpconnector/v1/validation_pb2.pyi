@@ -33,9 +33,11 @@ class _DepthEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Depth.ValueType
     DEPTH_RESOLVE: _Depth.ValueType  # 2
     """DEPTH_RESOLVE looks up the addresses of the host."""
     DEPTH_CONNECT: _Depth.ValueType  # 3
-    """DEPTH_CONNECT opens a connection up to the reply to EHLO, TLS included."""
+    """DEPTH_CONNECT opens a connection up to the reply to EHLO, TLS included, and compares the credentials with the AUTH
+    mechanisms that the server offers.
+    """
     DEPTH_AUTHENTICATE: _Depth.ValueType  # 4
-    """DEPTH_AUTHENTICATE makes exactly one attempt to authenticate."""
+    """DEPTH_AUTHENTICATE makes exactly one attempt to authenticate. An OAuth 2.0 grant is asked for a new access token."""
     DEPTH_ENVELOPE: _Depth.ValueType  # 5
     """DEPTH_ENVELOPE says MAIL and RCPT, then RSET. Never DATA: no mail is sent."""
 
@@ -49,9 +51,11 @@ DEPTH_SCHEMA: Depth.ValueType  # 1
 DEPTH_RESOLVE: Depth.ValueType  # 2
 """DEPTH_RESOLVE looks up the addresses of the host."""
 DEPTH_CONNECT: Depth.ValueType  # 3
-"""DEPTH_CONNECT opens a connection up to the reply to EHLO, TLS included."""
+"""DEPTH_CONNECT opens a connection up to the reply to EHLO, TLS included, and compares the credentials with the AUTH
+mechanisms that the server offers.
+"""
 DEPTH_AUTHENTICATE: Depth.ValueType  # 4
-"""DEPTH_AUTHENTICATE makes exactly one attempt to authenticate."""
+"""DEPTH_AUTHENTICATE makes exactly one attempt to authenticate. An OAuth 2.0 grant is asked for a new access token."""
 DEPTH_ENVELOPE: Depth.ValueType  # 5
 """DEPTH_ENVELOPE says MAIL and RCPT, then RSET. Never DATA: no mail is sent."""
 Global___Depth: _TypeAlias = Depth  # noqa: Y015
@@ -126,11 +130,13 @@ class Finding(_message.Message):
     severity: Global___Severity.ValueType
     """severity says what the finding means for the configuration."""
     field: _builtins.str
-    """field is the path of the field in the caller's own form, such as `auth.user` or `templates[2].contentType`. Empty
-    when the finding is about the whole configuration.
+    """field is the path of the field in the caller's own form, such as `auth.user` or `templates[2].contentType`; `to` for
+    the recipient of the request. Empty when the finding is about the whole configuration.
     """
     reason: _builtins.str
-    """reason is a stable name of the kind of finding, in UPPER_SNAKE_CASE, such as MISSING_TEMPLATE."""
+    """reason is a stable name of the kind of finding, in UPPER_SNAKE_CASE, such as MISSING_TEMPLATE. Of a failed step it is
+    a name of ErrorReason, without its prefix.
+    """
     message: _builtins.str
     """message says in English what was found."""
     hint: _builtins.str
@@ -163,11 +169,15 @@ class Step(_message.Message):
     DURATION_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     stage: _builtins.str
-    """stage is the step's name: SCHEMA, RESOLVE, CONNECT, GREETING, EHLO, STARTTLS, TLS, AUTH, MAIL or RCPT."""
+    """stage is the step's name: SCHEMA, TOKEN (of OAuth 2.0), RESOLVE, CONNECT, TLS, GREETING, EHLO, STARTTLS, AUTH, MAIL
+    or RCPT. With STARTTLS there is an EHLO before TLS and another one after it. A server may add stages.
+    """
     status: Global___StepStatus.ValueType
     """status is how the step went."""
     detail: _builtins.str
-    """detail says in English what was seen. It never holds a secret."""
+    """detail says in English what was seen. It never holds a secret or the recipient. It is short for a configuration that
+    came with the call: before the server has greeted, every fault of the connection then reads the same.
+    """
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
         """duration is how long the step took. Absent for a skipped step."""
@@ -198,10 +208,16 @@ class Capabilities(_message.Message):
     AUTH_MECHANISMS_FIELD_NUMBER: _builtins.int
     MAX_MESSAGE_SIZE_FIELD_NUMBER: _builtins.int
     TLS_VERSION_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
     max_message_size: _builtins.int
     """max_message_size is the parameter of SIZE in octets. 0 means that the server names no limit."""
     tls_version: _builtins.str
     """tls_version is the negotiated version of TLS, such as `TLSv1.3`. Empty without TLS."""
+    level: _builtins.str
+    """level is how many commands the service sends this server at once: `SERIAL` (one, four round trips a mail),
+    `PIPELINING` (all that come before the message, two round trips) or `SINGLE_FLIGHT` (all and the message, one round
+    trip). It is lower than what the server offers for a day after the server has shown that it does not cope.
+    """
     @_builtins.property
     def extensions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """extensions are the keywords with their parameters, such as `SIZE 35882577`, in the server's order."""
@@ -217,10 +233,11 @@ class Capabilities(_message.Message):
         auth_mechanisms: _abc.Iterable[_builtins.str] | None = ...,
         max_message_size: _builtins.int = ...,
         tls_version: _builtins.str = ...,
+        level: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth_mechanisms", b"auth_mechanisms", "extensions", b"extensions", "max_message_size", b"max_message_size", "tls_version", b"tls_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth_mechanisms", b"auth_mechanisms", "extensions", b"extensions", "level", b"level", "max_message_size", b"max_message_size", "tls_version", b"tls_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
