@@ -11,6 +11,7 @@ import pytest
 from harness.certificates import ca_pem
 from harness.documents import plain_templates
 from harness.proxy import Proxy, Toxics
+from harness.servers.exim import MAX_MESSAGES
 from harness.servers.mail_server import CREDENTIALS, INBOX, UNKNOWN
 from harness.service import running_service
 
@@ -60,6 +61,15 @@ async def test_a_call_takes_two_round_trips_or_one(
                 await service.send(to=INBOX, type="SignIn", payload={"code": "000000"})
             assert (link.round_trips - before) / calls <= most
             assert len(proxy.links) == 1
+
+
+@pytest.mark.needs_server("exim")
+async def test_a_mail_too_many_for_its_connection_goes_over_another(exim: MailServer, tmp_path: Path) -> None:
+    async with running_service(
+        {"default": document(exim.tls_port, secure=True, requireTLS=False)}, tmp_path
+    ) as service:
+        calls = [await service.send(to=INBOX, type="SignIn", payload={"code": "0"}) for _ in range(MAX_MESSAGES + 1)]
+    assert [call.attempts for call in calls] == [*[1] * MAX_MESSAGES, 2]
 
 
 async def test_a_call_for_an_unknown_recipient_says_so(mail_server: MailServer, tmp_path: Path) -> None:
