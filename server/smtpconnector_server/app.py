@@ -6,23 +6,35 @@ import asyncio
 import signal
 import sys
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from smtpconnector_server.config.origin import Origin
 from smtpconnector_server.delivery.sender import Sender
+from smtpconnector_server.rpc.callers import Callers, read_callers
+from smtpconnector_server.rpc.certificates import ServerCertificate
 from smtpconnector_server.rpc.configurations import Configurations
 from smtpconnector_server.rpc.metadata import to_metadata_response
 from smtpconnector_server.rpc.server import RpcServer
 from smtpconnector_server.rpc.servicer import ConnectorServicer
-from smtpconnector_server.smtp.dialer import Dialer
+from smtpconnector_server.smtp.dialer import AllowAll, Dialer
+from smtpconnector_server.smtp.oauth2 import TokenCache
 from smtpconnector_server.smtp.pool import SessionPool
+from smtpconnector_server.smtp.resolver import Resolver
+from smtpconnector_server.smtp.target import HTTPS_PORTS, PublicTargets, parse_target
+from smtpconnector_server.smtp.token_endpoint import TokenEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
+    import grpc
+
     from smtpconnector_server.config.profile import Profile
     from smtpconnector_server.settings import Settings
+    from smtpconnector_server.smtp.dialer import DialPolicy
+    from smtpconnector_server.smtp.oauth2 import RefreshTokenRotated
 
 _POOL_CLOSE_SECONDS: Final = 2.0
 
@@ -35,11 +47,17 @@ async def running_server(settings: Settings, profiles: dict[str, Profile]) -> As
 
     Raises:
         BindError: The address cannot be bound.
+        CallersError: The file of callers cannot be used.
+        CertificateError: The server's certificate cannot be used.
     """
-    pool = SessionPool(dialer=Dialer())
-    sender = Sender(pool, on_late_end=lambda host, outcome: _log.warning("late_reply", host=host, outcome=outcome))
+    reaches = _reaches(settings)
+    pools = {origin: reach.pool for origin, reach in reaches.items()}
+    sender = Sender(pools, on_late_end=lambda host, outcome: _log.warning("late_reply", host=host, outcome=outcome))
     server = RpcServer(
-        ConnectorServicer(Configurations(profiles), sender, to_metadata_response()), settings.listen
+        ConnectorServicer(Configurations(profiles), sender, to_metadata_response()),
+        settings.listen,
+        callers=_callers(settings),
+        credentials=_credentials(settings),
     )
     await server.start()
     try:
@@ -48,7 +66,51 @@ async def running_server(settings: Settings, profiles: dict[str, Profile]) -> As
         await server.drain(settings.grace)
         with suppress(TimeoutError):
             await asyncio.wait_for(sender.drain(), settings.grace)
-        await pool.close(_POOL_CLOSE_SECONDS)
+        for reach in reaches.values():
+            await reach.pool.close(_POOL_CLOSE_SECONDS)
+            await reach.tokens.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """What goes out to the network under one policy."""
+
+    pool: SessionPool
+    tokens: TokenCache
+
+
+def _reaches(settings: Settings) -> dict[Origin, _Reach]:
+    """Keep what callers bring apart from the operator's own: it goes elsewhere and shares nothing but look-ups."""
+    resolver = Resolver()
+    allowed = [parse_target(target) for target in settings.allow_target]
+    policies: dict[Origin, tuple[DialPolicy, DialPolicy]] = {
+        Origin.PROFILE: (AllowAll(), AllowAll()),
+        Origin.CALLER: (PublicTargets(allowed), PublicTargets(allowed, ports=HTTPS_PORTS)),
+    }
+    reaches = {}
+    for origin, (smtp_policy, https_policy) in policies.items():
+        tokens = TokenCache(TokenEndpoint(resolver=resolver, policy=https_policy), on_rotation=_tell_of_rotation)
+        reaches[origin] = _Reach(
+            SessionPool(dialer=Dialer(policy=smtp_policy, resolver=resolver), tokens=tokens), tokens
+        )
+    return reaches
+
+
+def _callers(settings: Settings) -> Callers | None:
+    if settings.auth_tokens is not None:
+        return read_callers(settings.auth_tokens)
+    return Callers(any_certificate=True) if settings.tls_client_ca is not None else None
+
+
+def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return ServerCertificate(settings.tls_cert, settings.tls_key, settings.tls_client_ca).credentials()
+
+
+def _tell_of_rotation(rotated: RefreshTokenRotated) -> None:
+    # It goes on in memory; after a restart only the one in the configuration is left, which may be void by then.
+    _log.warning("oauth2_refresh_token_rotated", client_id=rotated.client_id, token_url=rotated.token_url)
 
 
 async def serve(settings: Settings, profiles: dict[str, Profile], *, on_ready: Callable[[str], None]) -> None:

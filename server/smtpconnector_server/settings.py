@@ -5,15 +5,17 @@ Each setting has the same name everywhere: ``--grace``, ``SMTPCONNECTOR_GRACE``,
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from smtpconnector_server.smtp.target import parse_target
 from smtpconnector_server.telemetry.logs import LogFormat, LogLevel
 
 if TYPE_CHECKING:
@@ -53,11 +55,29 @@ def _check_profile_names(profiles: dict[str, Path]) -> dict[str, Path]:
     return profiles
 
 
+def _is_loopback(listen: str) -> bool:
+    host = listen.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _check_listen(listen: str) -> str:
     match = _LISTEN.fullmatch(listen)
     if match is None or int(match["port"]) > _MAX_PORT:
         raise ValueError(f"an address is HOST:PORT, such as 127.0.0.1:50051 or [::1]:50051; got {listen!r}")
     return listen
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _check_targets(targets: tuple[str, ...]) -> tuple[str, ...]:
+    for target in targets:
+        parse_target(target)
+    return targets
 
 
 class Settings(BaseSettings):
@@ -71,10 +91,36 @@ class Settings(BaseSettings):
         dict[str, Path], NoDecode, BeforeValidator(_parse_profiles), AfterValidator(_check_profile_names)
     ] = Field(default_factory=dict)
     """The files of the profiles, by name."""
+    allow_target: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_targets)] = ()
+    """Targets that configurations which callers bring may connect to although they are not public: HOST or CIDR, with
+    an optional :PORT."""
+    tls_cert: Path | None = None
+    """The server's certificate chain, PEM. None: serve in the clear."""
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    """The CA of client certificates, PEM: every caller must show one. None: none is asked for."""
+    auth_tokens: Path | None = None
+    """The file of callers (TOML): who they are and what they may use. None: anybody may call."""
+    insecure: bool = False
+    """Allow to serve other machines without TLS or without authentication."""
     grace: float = Field(default=30.0, ge=0, le=3600)
     """Seconds that calls in flight get to finish after SIGTERM."""
     log_format: LogFormat = "auto"
     log_level: LogLevel = "info"
+
+    @model_validator(mode="after")
+    def _check_exposure(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together: give both or neither")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("tls_client_ca needs tls_cert and tls_key")
+        is_authenticated = self.tls_client_ca is not None or self.auth_tokens is not None
+        if not (self.insecure or _is_loopback(self.listen) or (self.tls_cert is not None and is_authenticated)):
+            raise ValueError(
+                f"{self.listen} can be reached from other machines: give --tls-cert and --tls-key, and --auth-tokens or "
+                "--tls-client-ca; or listen on 127.0.0.1; or say --insecure if something else protects this port"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -108,7 +154,10 @@ def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> Setting
     try:
         return Settings(**values)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_input=False)]
+        lines = [
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+            for fault in error.errors(include_input=False)
+        ]
         raise SettingsError("; ".join(lines)) from None
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from harness.documents import document_for
 from harness.inbox import Inbox
 from harness.service import Service, running_service

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
+
 from smtpconnector.v1 import connector_service_pb2, connector_service_pb2_grpc
 from smtpconnector_server.app import running_server
 from smtpconnector_server.config.profile import load_profile
@@ -51,7 +52,7 @@ async def running_service(
         files[name] = folder / f"{name}.json"
         files[name].write_text(json.dumps(document), encoding="utf-8")
     loaded = {name: load_profile(file) for name, file in files.items()}
-    flags = {"listen": "127.0.0.1:0", "grace": 1.0, **settings}
+    flags = {"listen": "127.0.0.1:0", "grace": 1.0, "allow_target": ("127.0.0.0/8",), **settings}
     async with (
         running_server(load_settings(flags), loaded) as server,
         grpc.aio.insecure_channel(server.address) as channel,

@@ -20,7 +20,8 @@ def add_parser(commands: Subparsers[Any]) -> None:
         help="tell everything that is wrong with a configuration file",
         description="Read a configuration as `serve --profile` would and tell every finding: what is wrong, where, and "
         "what to change. Connects to nothing.",
-        epilog="Exit 0: it can be used (warnings are fine); 1: it cannot. Example: smtpconnector check-config gmail.json",
+        epilog="Exit 0: it can be used (warnings are fine); 1: it cannot. "
+        "Example: smtpconnector check-config gmail.json",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="the JSON document of Logto's SMTP connector")
     parser.add_argument("--json", action="store_true", help="answer as JSON, for scripts")
@@ -64,4 +65,6 @@ def _print_for_people(checked: Checked, file: Path) -> None:
         terminal.print(f"[red]{escaped(str(file))} cannot be used[/]")
         return
     server = checked.connector.server
-    terminal.print(f"[green]{escaped(str(file))} can be used[/]: {escaped(server.host)}:{server.port}, {server.tls_mode.value}")
+    terminal.print(
+        f"[green]{escaped(str(file))} can be used[/]: {escaped(server.host)}:{server.port}, {server.tls_mode.value}"
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from smtpconnector_server.cli.terminal import OK, Subparsers, console, escaped, print_json
+from smtpconnector_server.cli.terminal import OK, Subparsers, print_json
 
 if TYPE_CHECKING:
     import argparse

@@ -35,6 +35,22 @@ def add_parser(commands: Subparsers[Any]) -> None:
         help="a configuration that callers may name; FILE is the JSON document of Logto's SMTP connector, where "
         'secrets may be ${ENV_VAR} or {"file": "path"}; repeatable',
     )
+    parser.add_argument(
+        "--allow-target",
+        metavar="HOST|CIDR[:PORT]",
+        action="append",
+        help="a target that configurations which callers bring may connect to although it is not public; repeatable",
+    )
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="the server's certificate chain (PEM)")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key (PEM, not encrypted)")
+    parser.add_argument("--tls-client-ca", type=Path, metavar="FILE", help="ask callers for a certificate of this CA")
+    parser.add_argument("--auth-tokens", type=Path, metavar="FILE", help="who may call, by token or certificate (TOML)")
+    parser.add_argument(
+        "--insecure",
+        action="store_true",
+        default=None,
+        help="allow to serve other machines without TLS or without authentication",
+    )
     parser.add_argument("--grace", type=float, metavar="SECONDS", help="time for calls in flight after SIGTERM (30)")
     parser.add_argument("--settings", type=Path, metavar="FILE", help="a settings file (TOML)")
     parser.add_argument(
@@ -47,6 +63,8 @@ def add_parser(commands: Subparsers[Any]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop."""
     from smtpconnector_server import app  # noqa: PLC0415 - imports gRPC, which --help need not wait for
+    from smtpconnector_server.rpc.callers import CallersError  # noqa: PLC0415
+    from smtpconnector_server.rpc.certificates import CertificateError  # noqa: PLC0415
     from smtpconnector_server.rpc.server import BindError  # noqa: PLC0415
     from smtpconnector_server.telemetry.logs import configure_logs  # noqa: PLC0415
 
@@ -55,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     profiles = {name: usable_profile(file) for name, file in settings.profile.items()}
     try:
         app.run(app.serve(settings, profiles, on_ready=_announce))
-    except BindError as error:
+    except (BindError, CallersError, CertificateError) as error:
         raise CommandFailed(str(error), CONFIG_WRONG) from None
     return OK
 
@@ -63,9 +81,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _settings(arguments: argparse.Namespace) -> Settings:
     from smtpconnector_server.settings import SettingsError, load_settings  # noqa: PLC0415
 
-    names = ("listen", "profile", "grace", "log_format", "log_level")
+    flags = {name: value for name, value in vars(arguments).items() if name not in {"run", "settings"}}
     try:
-        return load_settings({name: getattr(arguments, name) for name in names}, arguments.settings)
+        return load_settings(flags, arguments.settings)
     except SettingsError as error:
         raise CommandFailed(str(error), CONFIG_WRONG) from None
 

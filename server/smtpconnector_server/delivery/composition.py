@@ -13,6 +13,7 @@ from smtpconnector_server.message.template import TemplateError, compile_templat
 
 if TYPE_CHECKING:
     from smtpconnector_server.config.model import Server
+    from smtpconnector_server.config.origin import Origin
     from smtpconnector_server.delivery.prepared import Prepared
     from smtpconnector_server.message.address import Address
     from smtpconnector_server.message.mail import Mail
@@ -37,6 +38,8 @@ class Composed:
 
     mail: Mail
     server: Server
+    origin: Origin
+    """Whose configuration the server is from."""
     usage_type: str
     """Of the template that served."""
 
@@ -58,7 +61,7 @@ def compose(wish: Wish, prepared: Prepared) -> Composed:
         message_id=new_message_id(sender.ascii_domain),
         opaque=connector.server.single_flight,
     )
-    return Composed(mail=mail, server=connector.server, usage_type=template.usage_type)
+    return Composed(mail=mail, server=connector.server, origin=prepared.origin, usage_type=template.usage_type)
 
 
 def _template(wish: Wish, prepared: Prepared) -> CompiledTemplate:

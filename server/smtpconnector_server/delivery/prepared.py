@@ -10,6 +10,7 @@ from smtpconnector_server.message.template import CompiledTemplate, compile_temp
 
 if TYPE_CHECKING:
     from smtpconnector_server.config.model import Connector
+    from smtpconnector_server.config.origin import Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +20,15 @@ class Prepared:
     connector: Connector
     composer: Composer
     templates: tuple[CompiledTemplate, ...]
+    origin: Origin
+    """Whose configuration it is, and so where it may connect to."""
 
 
-def prepare(connector: Connector) -> Prepared:
+def prepare(connector: Connector, origin: Origin) -> Prepared:
     """Return a checked configuration ready to send with."""
     return Prepared(
         connector,
         Composer(connector.from_email, connector.reply_to, connector.custom_headers),
         tuple(compile_template(template) for template in connector.templates),
+        origin,
     )

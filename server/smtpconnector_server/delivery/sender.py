@@ -17,9 +17,11 @@ from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
 from smtpconnector_server.smtp.envelope import Envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from smtpconnector_server.config.model import Server
+    from smtpconnector_server.config.origin import Origin
+    from smtpconnector_server.delivery.composition import Composed
     from smtpconnector_server.message.mail import Mail
     from smtpconnector_server.smtp.pool import SessionPool
     from smtpconnector_server.smtp.reply import Reply
@@ -77,33 +79,32 @@ class _Shipment:
 class Sender:
     """Sends messages and owns the tasks that do it."""
 
-    def __init__(self, pool: SessionPool, *, on_late_end: Callable[[str, str], None]) -> None:
+    def __init__(self, pools: Mapping[Origin, SessionPool], *, on_late_end: Callable[[str, str], None]) -> None:
         """Make a sender.
 
         Args:
-            pool: Lends the sessions.
+            pools: Lend the sessions, by whose configuration it is: what a caller brings never rides on a session of the
+                operator's, nor goes where only the operator may send it.
             on_late_end: Told the host and the outcome (SENT, NOT_SENT, REJECTED or UNKNOWN) of a message whose caller
                 had already been told that it is unknown.
         """
-        self._pool = pool
+        self._pools = pools
         self._on_late_end = on_late_end
         self._tasks: set[asyncio.Task[Sent]] = set()
 
-    async def send(
-        self, mail: Mail, server: Server, *, within: float, on_commit: Callable[[], Awaitable[None]]
-    ) -> Sent:
+    async def send(self, composed: Composed, *, within: float, on_commit: Callable[[], Awaitable[None]]) -> Sent:
         """Send one message and wait for its outcome.
 
         Args:
-            mail: The message.
-            server: Where to.
+            composed: The message, and where to.
             within: Seconds until the caller must have an answer. They bound the waiting, not the sending.
             on_commit: Awaited once, before the last octet of the message leaves for the first time.
 
         Raises:
             Failure: The message was not accepted, or its outcome is unknown.
         """
-        shipment = _Shipment(mail, server, self._pool, on_commit)
+        server = composed.server
+        shipment = _Shipment(composed.mail, server, self._pools[composed.origin], on_commit)
         task = asyncio.create_task(shipment.run(), name="smtp-sender")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -18,12 +18,15 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
+from smtpconnector_server.rpc.callers import CALLER
 from smtpconnector_server.rpc.status import CODES, to_status, trailing_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from google.protobuf.message import Message
+
+    from smtpconnector_server.rpc.callers import Callers
 
     Handler = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
 
@@ -34,10 +37,16 @@ _log = structlog.get_logger()
 
 
 class BoundaryInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps the unary methods of one service; health and reflection pass untouched."""
+    """Wraps the unary methods of one service; those of other services (health, reflection) pass untouched.
 
-    def __init__(self, service_name: str) -> None:
+    Args:
+        service_name: The service's full name.
+        callers: Who may call. None: anybody.
+    """
+
+    def __init__(self, service_name: str, callers: Callers | None) -> None:
         self._prefix = f"/{service_name}/"
+        self._callers = callers
 
     async def intercept_service(
         self,
@@ -53,19 +62,21 @@ class BoundaryInterceptor(grpc.aio.ServerInterceptor):
         behaviour: Any = handler.unary_unary
         decode: Any = handler.request_deserializer
         return grpc.unary_unary_rpc_method_handler(
-            _guarded(behaviour, decode, method.removeprefix(self._prefix)),
+            _guarded(behaviour, decode, method.removeprefix(self._prefix), self._callers),
             request_deserializer=None,
             response_serializer=handler.response_serializer,
         )
 
 
-def _guarded(behaviour: Handler, decode: Callable[[bytes], Message], method: str) -> Handler:
+def _guarded(behaviour: Handler, decode: Callable[[bytes], Message], method: str, callers: Callers | None) -> Handler:
     async def call(octets: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
         request_id = _request_id(context)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id, method=method)
         started = time.monotonic()
         try:
+            if callers is not None:
+                CALLER.set(callers.identify(context.invocation_metadata() or (), context.auth_context()))
             response: Message = await behaviour(_decoded(octets, decode), context)
         except Failure as failure:
             _log_end(started, failure)
@@ -104,7 +115,9 @@ def _is_cancelled_from_outside() -> bool:
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], failure: Failure) -> Message:
     status = to_status(failure)
-    await context.abort(CODES[failure.reason], status.message, trailing_metadata(failure, status))
+    await context.abort(
+        CODES[failure.reason], status.message, trailing_metadata(failure, status, remaining=context.time_remaining())
+    )
     raise AssertionError("abort always raises")  # pragma: no cover
 
 

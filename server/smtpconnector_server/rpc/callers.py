@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import tomllib
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    import grpc
+    Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 
 EVERY_PROFILE: Final = "*"
 _SCHEME: Final = "bearer "
@@ -64,6 +65,9 @@ class Principal:
 ANYBODY: Final = Principal(name="anybody")
 """Who calls a server that asks nobody who he is."""
 
+CALLER: Final[ContextVar[Principal]] = ContextVar("caller", default=ANYBODY)
+"""Who makes the call that is being answered."""
+
 
 class _Entry(BaseModel):
     """One principal of the file."""
@@ -93,16 +97,28 @@ class Callers:
     any_certificate: bool = False
     """Whether a client certificate that the TLS handshake accepted is enough, whatever its names."""
 
-    def identify(self, context: grpc.aio.ServicerContext[Any, Any]) -> Principal:
+    def identify(self, metadata: Metadata, auth_context: Mapping[str, Iterable[bytes]]) -> Principal:
         """Return who calls.
+
+        Args:
+            metadata: Of the call.
+            auth_context: Of its connection, as gRPC has it.
 
         Raises:
             Failure: UNAUTHENTICATED.
         """
-        return self._by_token(context) or self._by_certificate(context) or _refuse()
+        principal = self._by_token(metadata) or self._by_certificate(auth_context)
+        if principal is None:
+            raise Failure(
+                Reason.UNAUTHENTICATED,
+                "Show a valid token (metadata `authorization: Bearer TOKEN`) or a client certificate that the server "
+                "knows.",
+                stage=Stage.REQUEST,
+            )
+        return principal
 
-    def _by_token(self, context: grpc.aio.ServicerContext[Any, Any]) -> Principal | None:
-        shown = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
+    def _by_token(self, metadata: Metadata) -> Principal | None:
+        shown = [value for key, value in metadata if key == "authorization"]
         if len(shown) != 1 or not isinstance(shown[0], str) or not shown[0].lower().startswith(_SCHEME):
             return None
         token = shown[0][len(_SCHEME) :].strip()
@@ -115,8 +131,8 @@ class Callers:
                 found = principal
         return found
 
-    def _by_certificate(self, context: grpc.aio.ServicerContext[Any, Any]) -> Principal | None:
-        names = [name.decode(errors="replace") for name in _certificate_names(context.auth_context())]
+    def _by_certificate(self, auth_context: Mapping[str, Iterable[bytes]]) -> Principal | None:
+        names = [name.decode(errors="replace") for name in auth_context.get(_SUBJECT_ALTERNATIVE_NAME, ())]
         for name in names:
             if name in self.by_certificate_name:
                 return self.by_certificate_name[name]
@@ -149,18 +165,6 @@ def read_callers(file: Path) -> Callers:
         by_token_hash.extend((bytes.fromhex(digest), principal) for digest in entry.token_sha256)
         by_certificate_name.update(dict.fromkeys(entry.certificate_names, principal))
     return Callers(tuple(by_token_hash), by_certificate_name)
-
-
-def _certificate_names(auth_context: Mapping[str, Iterable[bytes]]) -> Iterable[bytes]:
-    return auth_context.get(_SUBJECT_ALTERNATIVE_NAME, ())
-
-
-def _refuse() -> Principal:
-    raise Failure(
-        Reason.UNAUTHENTICATED,
-        "Show a valid token (metadata `authorization: Bearer TOKEN`) or a client certificate that the server knows.",
-        stage=Stage.REQUEST,
-    )
 
 
 def _denied(message: str) -> Failure:

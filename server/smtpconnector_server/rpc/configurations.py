@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from smtpconnector.v1 import config_pb2
     from smtpconnector_server.config.checked import Checked
     from smtpconnector_server.config.profile import Profile
+    from smtpconnector_server.rpc.callers import Principal
 
 DEFAULT_PROFILE: Final = "default"
 _MAX_KEPT: Final = 1000
@@ -66,19 +67,24 @@ class Configurations:
     """The profiles, and the most recent configurations that came with calls."""
 
     def __init__(self, profiles: Mapping[str, Profile]) -> None:
-        self._profiles = {name: _configured(profile.checked, "config.profile") for name, profile in profiles.items()}
+        self._profiles = {
+            name: _configured(profile.checked, Origin.PROFILE, "config.profile") for name, profile in profiles.items()
+        }
         self._kept: OrderedDict[bytes, tuple[Configuration, int]] = OrderedDict()
         self._kept_octets = 0
 
-    def find(self, config: config_pb2.ConnectorConfig) -> Configuration:
+    def find(self, config: config_pb2.ConnectorConfig, caller: Principal) -> Configuration:
         """Return the configuration that a ConnectorConfig names or carries; unset means the profile ``default``.
 
         Raises:
-            Failure: PROFILE_NOT_FOUND.
+            Failure: PERMISSION_DENIED, for what the caller may not use; PROFILE_NOT_FOUND.
         """
         source = config.WhichOneof("source")
         if source is None or source == "profile":
-            return self._profile(config.profile or DEFAULT_PROFILE)
+            name = config.profile or DEFAULT_PROFILE
+            caller.require_profile(name)
+            return self._profile(name)
+        caller.require_own_configurations()
         octets = config.SerializeToString(deterministic=True)
         fingerprint = hashlib.sha256(octets).digest()
         if fingerprint in self._kept:
@@ -88,7 +94,7 @@ class Configurations:
             checked = read_document(from_struct(config.document), origin=Origin.CALLER)
         else:
             checked = read_typed(from_message(config.smtp))
-        configuration = _configured(checked, f"config.{source}")
+        configuration = _configured(checked, Origin.CALLER, f"config.{source}")
         self._keep(fingerprint, configuration, len(octets))
         return configuration
 
@@ -113,5 +119,6 @@ class Configurations:
             self._kept_octets -= freed
 
 
-def _configured(checked: Checked, path: str) -> Configuration:
-    return Configuration(checked, prepare(checked.connector) if checked.connector is not None else None, path)
+def _configured(checked: Checked, origin: Origin, path: str) -> Configuration:
+    prepared = prepare(checked.connector, origin) if checked.connector is not None else None
+    return Configuration(checked, prepared, path)

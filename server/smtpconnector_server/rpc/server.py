@@ -12,6 +12,7 @@ from smtpconnector.v1 import connector_service_pb2, connector_service_pb2_grpc
 from smtpconnector_server.rpc.boundary import BoundaryInterceptor
 
 if TYPE_CHECKING:
+    from smtpconnector_server.rpc.callers import Callers
     from smtpconnector_server.rpc.servicer import ConnectorServicer
 
 SERVICE_NAME: Final = connector_service_pb2.DESCRIPTOR.services_by_name["ConnectorService"].full_name
@@ -26,8 +27,6 @@ _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_REQUEST_OCTETS),
     ("grpc.max_metadata_size", _MAX_METADATA_OCTETS),
     ("grpc.absolute_max_metadata_size", _MAX_METADATA_OCTETS),
-    # Without this a second server binds the same port silently and takes half of the calls.
-    ("grpc.so_reuseport", 0),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", _MIN_PING_INTERVAL_MS),
 )
@@ -40,20 +39,46 @@ class BindError(OSError):
 class RpcServer:
     """A bound gRPC server that answers NOT_SERVING until it is started and while it drains."""
 
-    def __init__(self, servicer: ConnectorServicer, listen: str) -> None:
-        """Bind to ``listen`` (HOST:PORT; port 0 takes a free one).
+    def __init__(
+        self,
+        servicer: ConnectorServicer,
+        listen: str,
+        *,
+        callers: Callers | None = None,
+        credentials: grpc.ServerCredentials | None = None,
+        shares_port: bool = False,
+    ) -> None:
+        """Bind.
+
+        Args:
+            servicer: Answers the calls.
+            listen: HOST:PORT; port 0 takes a free one.
+            callers: Who may call. None: anybody.
+            credentials: Of TLS. None: serve in the clear.
+            shares_port: Whether other processes of this service bind the same port.
 
         Raises:
             BindError: The address is in use or not of this machine.
         """
-        self._server = grpc.aio.server(interceptors=[BoundaryInterceptor(SERVICE_NAME)], options=_OPTIONS)
+        self._server = grpc.aio.server(
+            interceptors=[BoundaryInterceptor(SERVICE_NAME, callers)],
+            # Without this a second server binds the same port silently and takes half of the calls.
+            options=(*_OPTIONS, ("grpc.so_reuseport", int(shares_port))),
+        )
         self._health = health.aio.HealthServicer()
         connector_service_pb2_grpc.add_ConnectorServiceServicer_to_server(servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        if callers is None:  # the reflection service asks nobody who he is
+            reflection.enable_server_reflection(
+                (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+            )
         host, _, _ = listen.rpartition(":")
         try:
-            port = self._server.add_insecure_port(listen)
+            port = (
+                self._server.add_insecure_port(listen)
+                if credentials is None
+                else self._server.add_secure_port(listen, credentials)
+            )
         except RuntimeError as error:
             raise BindError(f"cannot listen on {listen}: the address is in use or not of this machine") from error
         self.address = f"{host}:{port}"

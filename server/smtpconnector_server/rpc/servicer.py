@@ -12,6 +12,7 @@ from smtpconnector.v1 import connector_service_pb2_grpc
 from smtpconnector_server.delivery.composition import compose
 from smtpconnector_server.failure import Failure, Reason, Stage
 from smtpconnector_server.rpc import mapping
+from smtpconnector_server.rpc.callers import CALLER
 
 if TYPE_CHECKING:
     import grpc
@@ -43,21 +44,19 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
         """Tell everything that is wrong with a configuration."""
         started = time.monotonic()
         mapping.check_validate_request(request)
-        configuration = self._configurations.find(request.config)
+        configuration = self._configurations.find(request.config, CALLER.get())
         return mapping.to_validate_response(configuration.checked, seconds=time.monotonic() - started)
 
     async def SendMessage(self, request: pb.SendMessageRequest, context: Context) -> pb.SendMessageResponse:  # noqa: N802 - the contract's
         """Send one mail."""
         within = _seconds_to_answer(context)
         wish = mapping.to_wish(request)
-        prepared = self._configurations.find(request.config).require()
+        prepared = self._configurations.find(request.config, CALLER.get()).require()
         structlog.contextvars.bind_contextvars(host=prepared.connector.server.host)
         composed = compose(wish, prepared)
         if request.validate_only:
             return mapping.to_send_response(composed)
-        sent = await self._sender.send(
-            composed.mail, composed.server, within=within, on_commit=lambda: _forbid_repetition(context)
-        )
+        sent = await self._sender.send(composed, within=within, on_commit=lambda: _forbid_repetition(context))
         return mapping.to_send_response(composed, sent)
 
 

@@ -118,13 +118,20 @@ def to_status(failure: Failure) -> status_pb2.Status:
     return status
 
 
-def trailing_metadata(failure: Failure, status: status_pb2.Status) -> tuple[tuple[str, str | bytes], ...]:
-    """Return the trailing metadata of a failed call: the details, and the delay that gRPC clients obey (gRFC A6)."""
+def trailing_metadata(
+    failure: Failure, status: status_pb2.Status, *, remaining: float | None = None
+) -> tuple[tuple[str, str | bytes], ...]:
+    """Return the trailing metadata of a failed call: the details, and the delay that gRPC clients obey (gRFC A6).
+
+    A delay that does not fit into the ``remaining`` seconds of the call says "do not retry" instead: a client would
+    wait for its own deadline and never see the details.
+    """
     details = ("grpc-status-details-bin", status.SerializeToString())
     seconds = retry_seconds(failure)
-    if CODES[failure.reason] is _Code.UNAVAILABLE and seconds is not None:
-        return details, ("grpc-retry-pushback-ms", str(math.ceil(seconds * 1000)))
-    return (details,)
+    if CODES[failure.reason] is not _Code.UNAVAILABLE or seconds is None:
+        return (details,)
+    fits = remaining is None or seconds < remaining
+    return details, ("grpc-retry-pushback-ms", str(math.ceil(seconds * 1000)) if fits else "-1")
 
 
 def _text(failure: Failure) -> str:

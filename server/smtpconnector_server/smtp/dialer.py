@@ -42,12 +42,31 @@ class DialPolicy(Protocol):
         """
         ...
 
+    def vet_source(self, local_address: str) -> None:
+        """Allow connections from this address of the machine.
+
+        Raises:
+            Failure: It is forbidden (EGRESS_DENIED).
+        """
+        ...
+
+    def tell(self, host: str, port: int, failure: Failure) -> Failure:
+        """Return what may be told of a failure to connect."""
+        ...
+
 
 class AllowAll:
     """A policy without rules."""
 
     def vet(self, host: str, port: int, addresses: Sequence[IpAddress]) -> None:
         """Allow it."""
+
+    def vet_source(self, local_address: str) -> None:
+        """Allow it."""
+
+    def tell(self, host: str, port: int, failure: Failure) -> Failure:  # noqa: ARG002 - a rule would look at them
+        """Tell all of it."""
+        return failure
 
 
 class Dialer:
@@ -78,8 +97,18 @@ class Dialer:
         Raises:
             Failure: At stage RESOLVE or CONNECT.
         """
-        addresses = await self._resolver.resolve(server.host, within=server.timeouts.dns)
-        self._policy.vet(server.host, server.port, addresses)
+        try:
+            return await self._dial(server, on_step)
+        except Failure as failure:
+            told = self._policy.tell(server.host, server.port, failure)
+            if told is failure:
+                raise
+            raise told from None
+
+    async def _dial(self, server: Server, on_step: Callable[[Stage, str], None]) -> socket.socket:
+        if server.local_address is not None:
+            self._policy.vet_source(server.local_address)
+        addresses = await self.resolve(server)
         on_step(Stage.RESOLVE, ", ".join(map(str, addresses)))
         try:
             async with asyncio.timeout(server.timeouts.connection):
@@ -94,6 +123,16 @@ class Dialer:
             ) from error
         on_step(Stage.CONNECT, f"{address} port {server.port}")
         return connected
+
+    async def resolve(self, server: Server) -> Sequence[IpAddress]:
+        """Look up a server and have its addresses vetted, all of them.
+
+        Raises:
+            Failure: At stage RESOLVE, or the policy's.
+        """
+        addresses = await self._resolver.resolve(server.host, within=server.timeouts.dns)
+        self._policy.vet(server.host, server.port, addresses)
+        return addresses
 
 
 def _in_turns(addresses: Sequence[IpAddress], local_address: str | None) -> deque[IpAddress]:

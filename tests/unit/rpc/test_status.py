@@ -60,6 +60,12 @@ def test_unavailable_tells_machines_and_people_when_to_retry() -> None:
     assert dict(trailing_metadata(failure, to_status(failure)))["grpc-retry-pushback-ms"] == "2500"
 
 
+def test_a_delay_beyond_the_callers_deadline_stops_the_retries() -> None:
+    failure = Failure(Reason.SMTP_CONNECT_FAILED, "x", stage=Stage.CONNECT, retry_after=60)
+    trailing = dict(trailing_metadata(failure, to_status(failure), remaining=5.0))
+    assert trailing["grpc-retry-pushback-ms"] == "-1"
+
+
 def test_error_info_carries_what_is_known_of_the_reply() -> None:
     failure = Failure(
         Reason.SMTP_AUTH_FAILED,
