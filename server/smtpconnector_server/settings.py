@@ -117,8 +117,8 @@ class Settings(BaseSettings):
         is_authenticated = self.tls_client_ca is not None or self.auth_tokens is not None
         if not (self.insecure or _is_loopback(self.listen) or (self.tls_cert is not None and is_authenticated)):
             raise ValueError(
-                f"{self.listen} can be reached from other machines: give --tls-cert and --tls-key, and --auth-tokens or "
-                "--tls-client-ca; or listen on 127.0.0.1; or say --insecure if something else protects this port"
+                f"{self.listen} can be reached from other machines: give --tls-cert and --tls-key, and --auth-tokens "
+                "or --tls-client-ca; or listen on 127.0.0.1; or say --insecure if something else protects this port"
             )
         return self
 

@@ -9,8 +9,6 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, Final
 
-from google.protobuf.duration_pb2 import Duration
-
 from smtpconnector.v1 import connector_service_pb2 as pb
 from smtpconnector.v1 import validation_pb2
 from smtpconnector_server.config.finding import Finding, Severity
@@ -20,7 +18,7 @@ from smtpconnector_server.delivery.composition import Wish
 from smtpconnector_server.failure import Failure, Reason, Stage, Violation
 from smtpconnector_server.message.address import Address, AddressError, parse_address
 from smtpconnector_server.message.payload import check_payload
-from smtpconnector_server.rpc.plain import from_message, from_struct, to_struct
+from smtpconnector_server.rpc.plain import from_message, from_struct, to_duration, to_struct
 
 if TYPE_CHECKING:
     from smtpconnector_server.config.checked import Checked
@@ -93,13 +91,11 @@ def to_validate_response(checked: Checked, *, seconds: float) -> pb.ValidateConf
     """Return what a validation at depth SCHEMA found."""
     response = pb.ValidateConfigResponse(valid=checked.connector is not None)
     response.findings.extend(map(_finding, sorted(checked.findings, key=lambda finding: finding.severity)))
-    duration = Duration()
-    duration.FromNanoseconds(int(seconds * 1_000_000_000))
     errors = sum(finding.severity is Severity.ERROR for finding in checked.findings)
     response.steps.add(
         stage="SCHEMA",
         status=validation_pb2.STEP_STATUS_FAILED if errors else validation_pb2.STEP_STATUS_PASSED,
-        duration=duration,
+        duration=to_duration(seconds),
         detail=f"{errors} errors, {len(checked.findings) - errors} other findings",
     )
     if checked.connector is not None:

@@ -30,6 +30,13 @@ def to_struct(values: Mapping[str, Any]) -> Struct:
     return struct
 
 
+def to_duration(seconds: float) -> Duration:
+    """Return seconds as a Duration."""
+    duration = Duration()
+    duration.FromNanoseconds(round(seconds * _NANOSECONDS))
+    return duration
+
+
 def from_message(message: Message) -> dict[str, Any]:
     """Return the fields that are set, by their names in the contract.
 
