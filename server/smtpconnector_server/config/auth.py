@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _FORBIDDEN_IN_USER: Final = re.compile(r"[\x00-\x1f\x7f]")
 _FORBIDDEN_IN_PASSWORD: Final = re.compile(r"[\x00\r\n]")
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
-_MICROSOFT_LOGIN: Final = "login.microsoftonline.com"
+MICROSOFT_LOGIN: Final = "login.microsoftonline.com"
 
 
 def read_auth(draft: AuthDraft, findings: Findings) -> Auth | None:
@@ -165,7 +165,7 @@ def _client_credentials(draft: OAuth2Draft, findings: Findings) -> ClientCredent
     findings.require(draft.token_url)
     token_url = _token_url(draft.token_url, findings)
     scope = draft.scope.value
-    if scope is None and token_url is not None and urlsplit(token_url).hostname == _MICROSOFT_LOGIN:
+    if scope is None and token_url is not None and urlsplit(token_url).hostname == MICROSOFT_LOGIN:
         scope = MICROSOFT_APPLICATION_SCOPE
     if scope is None:
         findings.require(draft.scope)

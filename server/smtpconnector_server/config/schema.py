@@ -13,6 +13,7 @@ import json
 import re
 from typing import Any, Final
 
+from smtpconnector_server.config.auth import MICROSOFT_LOGIN
 from smtpconnector_server.config.keys import MEMBER_SHAPES, key_names, keys
 from smtpconnector_server.config.model import LoginMechanism, TokenMechanism
 from smtpconnector_server.config.options import UNUSED
@@ -136,7 +137,16 @@ def _auth_schema() -> Schema:
 def _grant_schema() -> Schema:
     """Require what the grant that the keys ask for needs."""
     service_account = {"anyOf": [_having("serviceClient", _TEXT), _having("privateKey", {"not": _NOTHING})]}
-    client_credentials = {"allOf": [_having_both("clientId", "accessUrl"), _having("clientSecret", _TEXT)]}
+    scope_is_known = _having(
+        "accessUrl", {"pattern": f"^https://{_any_case(re.escape(MICROSOFT_LOGIN))}(:[0-9]*)?(/|$)"}
+    )
+    client_credentials = {
+        "allOf": [
+            _having_both("clientId", "accessUrl"),
+            _having("clientSecret", _TEXT),
+            {"anyOf": [_having("scope", _TEXT), scope_is_known]},
+        ]
+    }
     return {
         "if": service_account,
         "then": {"allOf": [_having("serviceClient", _TEXT), _having("privateKey", {"not": _NOTHING})]},
