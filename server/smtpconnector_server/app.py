@@ -42,8 +42,15 @@ _log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def running_server(settings: Settings, profiles: dict[str, Profile]) -> AsyncIterator[RpcServer]:
+async def running_server(
+    settings: Settings, profiles: dict[str, Profile], *, shared_address: str | None = None
+) -> AsyncIterator[RpcServer]:
     """Serve inside the context; drain on leaving it.
+
+    Args:
+        settings: The server's settings.
+        profiles: The configurations that callers can name.
+        shared_address: The address, if other processes of this service serve it as well. None: the settings' own.
 
     Raises:
         BindError: The address cannot be bound.
@@ -55,7 +62,8 @@ async def running_server(settings: Settings, profiles: dict[str, Profile]) -> As
     sender = Sender(pools, on_late_end=lambda host, outcome: _log.warning("late_reply", host=host, outcome=outcome))
     server = RpcServer(
         ConnectorServicer(Configurations(profiles), sender, to_metadata_response()),
-        settings.listen,
+        shared_address or settings.listen,
+        shares_port=shared_address is not None,
         callers=_callers(settings),
         credentials=_credentials(settings),
     )
@@ -113,13 +121,20 @@ def _tell_of_rotation(rotated: RefreshTokenRotated) -> None:
     _log.warning("oauth2_refresh_token_rotated", client_id=rotated.client_id, token_url=rotated.token_url)
 
 
-async def serve(settings: Settings, profiles: dict[str, Profile], *, on_ready: Callable[[str], None]) -> None:
+async def serve(
+    settings: Settings,
+    profiles: dict[str, Profile],
+    *,
+    on_ready: Callable[[str], None],
+    shared_address: str | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT; a second signal ends at once.
 
     Args:
         settings: The server's settings.
         profiles: The configurations that callers can name.
         on_ready: Told the real address once calls are answered.
+        shared_address: As for :func:`running_server`.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -131,7 +146,7 @@ async def serve(settings: Settings, profiles: dict[str, Profile], *, on_ready: C
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    async with running_server(settings, profiles) as server:
+    async with running_server(settings, profiles, shared_address=shared_address) as server:
         on_ready(server.address)
         await stop.wait()
         _log.info("server_draining", grace_seconds=settings.grace)

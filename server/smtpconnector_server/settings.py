@@ -103,6 +103,8 @@ class Settings(BaseSettings):
     """The file of callers (TOML): who they are and what they may use. None: anybody may call."""
     insecure: bool = False
     """Allow to serve other machines without TLS or without authentication."""
+    workers: int = Field(default=1, ge=1, le=256)
+    """Processes that share the port."""
     grace: float = Field(default=30.0, ge=0, le=3600)
     """Seconds that calls in flight get to finish after SIGTERM."""
     log_format: LogFormat = "auto"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smtpconnector_server import __version__
 from smtpconnector_server.cli.terminal import CONFIG_WRONG, OK, CommandFailed, Subparsers, usable_profile
+from smtpconnector_server.supervisor import WORKER_VARIABLE, Supervisor, worker_command
 
 if TYPE_CHECKING:
     import argparse
@@ -51,6 +54,7 @@ def add_parser(commands: Subparsers[Any]) -> None:
         default=None,
         help="allow to serve other machines without TLS or without authentication",
     )
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that share the port (1)")
     parser.add_argument("--grace", type=float, metavar="SECONDS", help="time for calls in flight after SIGTERM (30)")
     parser.add_argument("--settings", type=Path, metavar="FILE", help="a settings file (TOML)")
     parser.add_argument(
@@ -65,17 +69,23 @@ def run(arguments: argparse.Namespace) -> int:
     from smtpconnector_server import app  # noqa: PLC0415 - imports gRPC, which --help need not wait for
     from smtpconnector_server.rpc.callers import CallersError  # noqa: PLC0415
     from smtpconnector_server.rpc.certificates import CertificateError  # noqa: PLC0415
-    from smtpconnector_server.rpc.server import BindError  # noqa: PLC0415
     from smtpconnector_server.telemetry.logs import configure_logs  # noqa: PLC0415
 
     settings = _settings(arguments)
     configure_logs(settings.log_format, settings.log_level)
     profiles = {name: usable_profile(file) for name, file in settings.profile.items()}
+    shared = os.environ.get(WORKER_VARIABLE)
     try:
-        app.run(app.serve(settings, profiles, on_ready=_announce))
-    except (BindError, CallersError, CertificateError) as error:
+        if settings.workers > 1 and shared is None:
+            return asyncio.run(_supervise(settings))
+        app.run(app.serve(settings, profiles, shared_address=shared, on_ready=_announce))
+    except (OSError, CallersError, CertificateError) as error:
         raise CommandFailed(str(error), CONFIG_WRONG) from None
     return OK
+
+
+async def _supervise(settings: Settings) -> int:
+    return await Supervisor(worker_command(), settings.workers, settings.listen).run(_announce)
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
