@@ -13,6 +13,7 @@ import structlog
 
 from smtpconnector_server.config.origin import Origin
 from smtpconnector_server.delivery.sender import Sender
+from smtpconnector_server.reload import ProfileFiles
 from smtpconnector_server.rpc.callers import Callers, read_callers
 from smtpconnector_server.rpc.certificates import ServerCertificate
 from smtpconnector_server.rpc.configurations import Configurations
@@ -41,10 +42,19 @@ _POOL_CLOSE_SECONDS: Final = 2.0
 _log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that serves."""
+
+    address: str
+    """HOST:PORT, with the real port."""
+    profile_files: ProfileFiles
+
+
 @asynccontextmanager
 async def running_server(
     settings: Settings, profiles: dict[str, Profile], *, shared_address: str | None = None
-) -> AsyncIterator[RpcServer]:
+) -> AsyncIterator[Running]:
     """Serve inside the context; drain on leaving it.
 
     Args:
@@ -60,17 +70,21 @@ async def running_server(
     reaches = _reaches(settings)
     pools = {origin: reach.pool for origin, reach in reaches.items()}
     sender = Sender(pools, on_late_end=lambda host, outcome: _log.warning("late_reply", host=host, outcome=outcome))
+    configurations = Configurations(profiles)
     server = RpcServer(
-        ConnectorServicer(Configurations(profiles), sender, to_metadata_response()),
+        ConnectorServicer(configurations, sender, to_metadata_response()),
         shared_address or settings.listen,
         shares_port=shared_address is not None,
         callers=_callers(settings),
         credentials=_credentials(settings),
     )
+    files = ProfileFiles(settings.profile, configurations.replace)
+    following = asyncio.create_task(files.follow(), name="profile-files")
     await server.start()
     try:
-        yield server
+        yield Running(server.address, files)
     finally:
+        following.cancel()
         await server.drain(settings.grace)
         with suppress(TimeoutError):
             await asyncio.wait_for(sender.drain(), settings.grace)
@@ -147,6 +161,7 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     async with running_server(settings, profiles, shared_address=shared_address) as server:
+        loop.add_signal_handler(signal.SIGHUP, server.profile_files.ask)
         on_ready(server.address)
         await stop.wait()
         _log.info("server_draining", grace_seconds=settings.grace)

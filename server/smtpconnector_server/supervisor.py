@@ -60,6 +60,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
+        loop.add_signal_handler(signal.SIGHUP, self._pass_on_hangup)
         ready = [loop.create_future() for _ in range(self._count)]
         async with asyncio.TaskGroup() as group:
             for future in ready:
@@ -73,6 +74,10 @@ class Supervisor:
             for process in self._processes:
                 process.terminate()  # once more, which ends a draining worker at once
         self._stopping.set()
+
+    def _pass_on_hangup(self) -> None:
+        for process in self._processes:
+            process.send_signal(signal.SIGHUP)
 
     async def _announce(self, ready: Sequence[asyncio.Future[None]], on_ready: Callable[[str], None]) -> None:
         stopping = asyncio.ensure_future(self._stopping.wait())

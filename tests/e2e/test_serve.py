@@ -156,8 +156,8 @@ async def test_workers_share_a_port_and_one_that_dies_is_replaced(tmp_path: Path
                     await client.send_message("ada@example.com", "SignIn")
             first, second = children_of(process.pid)
             os.kill(first, signal.SIGKILL)
-            while len(alive := children_of(process.pid)) < 2 or first in alive:
-                await asyncio.sleep(0.05)  # nothing tells of a new process
+            while len(alive := children_of(process.pid)) < 2 or first in alive:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.05)
             async with AsyncClient(address) as client:
                 await client.send_message("ada@example.com", "SignIn")
             process.send_signal(signal.SIGTERM)
@@ -171,6 +171,29 @@ def children_of(pid: int) -> list[int]:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
     except FileNotFoundError:
         return []
+
+
+@pytest.mark.parametrize("hangs_up", [True, False])
+async def test_a_changed_profile_serves_and_a_bad_one_does_not(hangs_up: bool, tmp_path: Path) -> None:  # noqa: FBT001
+    async with Inbox() as inbox:
+        document = document_for(inbox)
+        file = write(document, tmp_path)
+        async with (
+            serving("--profile", f"default={file}", "--log-format", "json") as (process, address),
+            AsyncClient(address) as client,
+        ):
+            for content, event, sender in [
+                (json.dumps({**document, "fromEmail": "new@example.com"}), b"profile_reloaded", "new@example.com"),
+                ("{", b"profile_refused", "new@example.com"),
+            ]:
+                file.write_text(content, encoding="utf-8")
+                if hangs_up:
+                    process.send_signal(signal.SIGHUP)
+                assert process.stderr is not None
+                while event not in await asyncio.wait_for(process.stderr.readline(), 10):
+                    pass
+                await client.send_message("ada@example.com", "SignIn")
+                assert (await inbox.wait_for_mail()).sender == sender
 
 
 @pytest.mark.parametrize(

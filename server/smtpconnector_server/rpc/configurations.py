@@ -67,11 +67,15 @@ class Configurations:
     """The profiles, and the most recent configurations that came with calls."""
 
     def __init__(self, profiles: Mapping[str, Profile]) -> None:
-        self._profiles = {
-            name: _configured(profile.checked, Origin.PROFILE, "config.profile") for name, profile in profiles.items()
-        }
+        self._profiles: dict[str, Configuration] = {}
+        for name, profile in profiles.items():
+            self.replace(name, profile)
         self._kept: OrderedDict[bytes, tuple[Configuration, int]] = OrderedDict()
         self._kept_octets = 0
+
+    def replace(self, name: str, profile: Profile) -> None:
+        """Hold a profile, in place of the one that had its name."""
+        self._profiles[name] = _configured(profile.checked, Origin.PROFILE, "config.profile")
 
     def find(self, config: config_pb2.ConnectorConfig, caller: Principal) -> Configuration:
         """Return the configuration that a ConnectorConfig names or carries; unset means the profile ``default``.
