@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -96,6 +97,7 @@ def _token_source(draft: OAuth2Draft, findings: Findings) -> TokenSource | None:
             return _refresh_token(draft, findings)
         case Grant.ACCESS_TOKEN:
             findings.require(draft.access_token)
+            _warn_of_end(draft.expires_at, findings)
             return _access_token(draft)
         case Grant.CLIENT_CREDENTIALS:
             return _client_credentials(draft, findings)
@@ -183,6 +185,16 @@ def _access_token(draft: OAuth2Draft) -> AccessToken | None:
     if draft.access_token.value is None:
         return None
     return AccessToken(token=Secret(draft.access_token.value), expires_at=draft.expires_at.value or None)
+
+
+def _warn_of_end(expires_at: Said[float], findings: Findings) -> None:
+    if expires_at.value and expires_at.value < time.time():
+        findings.warning(
+            expires_at.path,
+            "TOKEN_EXPIRED",
+            f"The access token has ended, says {expires_at.path}, and there is nothing to get another one by.",
+            "Give a fresh token, or better a refresh token.",
+        )
 
 
 def _check_user(user: Said[str], findings: Findings) -> None:

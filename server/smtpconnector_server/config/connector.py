@@ -146,6 +146,14 @@ def _timeouts(draft: TimeoutsDraft, findings: Findings) -> Timeouts:
 
 def _pool(draft: PoolDraft, preset: Preset | None, findings: Findings) -> PoolLimits:
     defaults = pool_limits(preset)
+    allowed = preset.max_connections if preset else None
+    if allowed is not None and (draft.max_connections.value or 0) > allowed:
+        findings.warning(
+            draft.max_connections.path,
+            "TOO_LARGE",
+            f"{draft.max_connections.path} is more than the provider's limit of {allowed}; it will refuse connections.",
+            f"Give {allowed} or less.",
+        )
     return PoolLimits(
         max_connections=_at_most(limits.CONNECTIONS, draft.max_connections, findings) or defaults.max_connections,
         max_messages=_at_most(limits.MESSAGES, draft.max_messages, findings) or defaults.max_messages,

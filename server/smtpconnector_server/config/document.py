@@ -26,7 +26,7 @@ from smtpconnector_server.config.finding import Findings
 from smtpconnector_server.config.intake import UnfitError, admit
 from smtpconnector_server.config.options import report_other_keys
 from smtpconnector_server.config.path import child
-from smtpconnector_server.config.shape import ClientKeyShape, DocumentShape, TemplateShape, TlsShape
+from smtpconnector_server.config.shape import ClientKeyShape, DocumentShape, TemplateShape, TlsShape, key_names
 from smtpconnector_server.config.structure import Section
 
 if TYPE_CHECKING:
@@ -45,7 +45,12 @@ def read_document(value: object, *, origin: Origin) -> Checked:
         value: The document: a mapping of plain JSON values.
         origin: Who wrote it.
     """
-    return check_document(value, origin, Findings(), set())
+    return check_document(value, origin, findings_in_order(), set())
+
+
+def findings_in_order() -> Findings:
+    """Return an empty collection that reports in the order of the document's keys."""
+    return Findings(key_names(DocumentShape))
 
 
 def check_document(value: object, origin: Origin, findings: Findings, spoilt: set[str]) -> Checked:
@@ -77,6 +82,7 @@ def _draft(document: Section[DocumentShape], origin: Origin, findings: Findings)
         require_tls=document.said("require_tls"),
         ignore_tls=document.said("ignore_tls"),
         tls=_tls(document, findings),
+        auth_path=document.key_path("auth"),
         auth=_auth(document, findings),
         from_email=document.said("from_email"),
         reply_to=document.said("reply_to"),

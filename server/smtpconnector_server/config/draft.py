@@ -151,8 +151,9 @@ class Draft:
     require_tls: Said[bool]
     ignore_tls: Said[bool]
     tls: TlsDraft
+    auth_path: str
     auth: AuthDraft | None
-    """None: no AUTH, or nothing that could be read as one."""
+    """None: nothing that could be read as credentials."""
     from_email: Said[str]
     reply_to: Said[str]
     templates: Said[tuple[TemplateDraft, ...]]

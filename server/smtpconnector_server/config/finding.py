@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from smtpconnector_server.config.draft import Said
 
 _MOST: Final = 200  # a hostile document must not be answered with megabytes
@@ -38,9 +41,14 @@ class Finding:
 
 
 class Findings:
-    """Collects findings while a configuration is read."""
+    """Collects findings while a configuration is read.
 
-    def __init__(self) -> None:
+    Args:
+        order: The keys of the configuration, in the order in which their findings are reported.
+    """
+
+    def __init__(self, order: Iterable[str] = ()) -> None:
+        self._ranks = {key: rank for rank, key in enumerate(order)}
         self._found: dict[Finding, None] = {}
 
     def error(self, field: str, reason: str, message: str, hint: str = "") -> None:
@@ -70,8 +78,8 @@ class Findings:
         return any(finding.severity is Severity.ERROR for finding in self._found)
 
     def report(self) -> tuple[Finding, ...]:
-        """Return the findings, errors first, otherwise in the order in which they were found."""
-        ordered = sorted(self._found, key=lambda finding: finding.severity)
+        """Return the findings: errors first, then in the order of the keys, then in that in which they were found."""
+        ordered = sorted(self._found, key=lambda finding: (finding.severity, self._rank(finding.field)))
         if len(ordered) <= _MOST:
             return tuple(ordered)
         rest = Finding(
@@ -82,3 +90,7 @@ class Findings:
             hint="Mend these and check again.",
         )
         return (*ordered[:_MOST], rest)
+
+    def _rank(self, field: str) -> int:
+        key = re.split(r"[.\[]", field, maxsplit=1)[0]
+        return self._ranks.get(key, len(self._ranks)) if field else -1

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from smtpconnector_server.config.data import read_table
-from smtpconnector_server.config.shape import DocumentShape, LoginShape, OAuth2Shape, TemplateShape, TlsShape
+from smtpconnector_server.config.shape import DocumentShape, LoginShape, OAuth2Shape, TemplateShape, TlsShape, key_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,12 +59,6 @@ def keys() -> tuple[Key, ...]:
     if list(table) != names:
         raise AssertionError(f"keys.toml and DocumentShape differ in {set(table) ^ set(names) or 'their order'}")
     return tuple(_key(name, facts) for name, facts in table.items())
-
-
-def key_names(*shapes: type[Shape]) -> list[str]:
-    """Return the keys that shapes name, each once."""
-    fields = ((name, field) for shape in shapes for name, field in shape.model_fields.items())
-    return list(dict.fromkeys(field.alias or name for name, field in fields))
 
 
 def _key(name: str, facts: dict[str, Any]) -> Key:  # Any: TOML

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from smtpconnector_server.config.finding import Severity
 from smtpconnector_server.config.path import child
-from smtpconnector_server.config.shape import ClientKeyShape, DocumentShape, OAuth2Shape, PrivateKeyShape, TlsShape
+from smtpconnector_server.config.shape import (
+    ClientKeyShape,
+    DocumentShape,
+    OAuth2Shape,
+    PrivateKeyShape,
+    TlsShape,
+    key_names,
+)
 
 if TYPE_CHECKING:
     from smtpconnector_server.config.finding import Findings
@@ -178,7 +185,7 @@ def report_other_keys(section: Section[Any], findings: Findings, *, are_errors: 
         are_errors: Whether the object may have no other keys at all.
     """
     unused = UNUSED.get(type(section.shape), {})
-    known = _known_keys(type(section.shape))
+    known = key_names(type(section.shape))
     guesses = 0
     for key in section.unknown_keys():
         path = child(section.path, key)
@@ -211,10 +218,6 @@ def _is_off(value: object) -> bool:
 def _report_unused(path: str, option: UnusedOption, findings: Findings) -> None:
     verb = "is not supported" if option.is_refused else "has no effect"
     findings.add(option.severity, path, option.reason, f"{path} {verb}: {option.why}.", option.instead)
-
-
-def _known_keys(shape: type[Shape]) -> list[str]:
-    return [field.alias or name for name, field in shape.model_fields.items()]
 
 
 def _nearest(key: str, known: list[str]) -> str:

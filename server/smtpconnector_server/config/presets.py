@@ -82,6 +82,8 @@ class Preset:
     """Whether any other sender than the account is refused."""
     user: str | None = None
     """The user name that everybody has."""
+    token_hosts: tuple[str, ...] = ()
+    """Where OAuth 2.0 tokens for it come from."""
     notes: tuple[str, ...] = ()
     hints: tuple[tuple[str, str], ...] = ()
     """By reason of failure, what usually helps."""

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from smtpconnector_server.config.checked import Checked
-from smtpconnector_server.config.document import check_document
-from smtpconnector_server.config.finding import Findings
+from smtpconnector_server.config.document import check_document, findings_in_order
 from smtpconnector_server.config.intake import MOST_OCTETS
 from smtpconnector_server.config.json_text import JsonTextError, parse_json
 from smtpconnector_server.config.origin import Origin
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from smtpconnector_server.config.finding import Findings
     from smtpconnector_server.config.intake import Json
 
 _REFERENCE: Final = re.compile(r"(?P<escaped>\$\$\{)|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}")
@@ -43,7 +43,7 @@ def load_profile(file: Path, environ: Mapping[str, str] = os.environ) -> Profile
         file: The JSON document.
         environ: The environment variables.
     """
-    findings = Findings()
+    findings = findings_in_order()
     try:
         document = parse_json(_read_text(file))
     except _FileError as error:

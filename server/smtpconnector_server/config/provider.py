@@ -5,17 +5,21 @@ from __future__ import annotations
 import difflib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
-from smtpconnector_server.config.model import PoolLimits, TlsMode
-from smtpconnector_server.config.presets import find_service, service_names
+from smtpconnector_server.config.draft import LoginDraft, OAuth2Draft
+from smtpconnector_server.config.model import AccessToken, LoginAuth, OAuth2Auth, PoolLimits, TlsMode
+from smtpconnector_server.config.presets import AuthKind, find_service, hint_for, service_names
+from smtpconnector_server.failure import Reason
 from smtpconnector_server.message.address import AddressError, parse_mailbox
 
 if TYPE_CHECKING:
-    from smtpconnector_server.config.draft import Draft
+    from smtpconnector_server.config.draft import Draft, Said
     from smtpconnector_server.config.finding import Findings
     from smtpconnector_server.config.model import Auth
     from smtpconnector_server.config.presets import Preset
 
+_WORDS: Final = {AuthKind.NONE: "no login", AuthKind.LOGIN: "a login", AuthKind.OAUTH2: "OAuth 2.0"}
 _IDLE_SHARE: Final = 0.8
 """Of the provider's idle limit: a connection must not be used in the moment in which it is closed."""
 
@@ -55,31 +59,66 @@ def with_service(draft: Draft, findings: Findings) -> Draft:
 
 
 def check_account(draft: Draft, auth: Auth | None, preset: Preset, findings: Findings) -> None:
-    """Say what the provider will not take."""
+    """Say which credentials and senders the provider will not take."""
+    kind = _auth_kind(draft, auth)
+    if kind is not None and kind not in preset.auth_kinds:
+        findings.warning(
+            draft.auth_path,
+            "AUTH_KIND_REFUSED",
+            f"{preset.display_name} takes {_WORDS[preset.auth_kinds[0]]} only, not {_WORDS[kind]}.",
+            hint_for(preset.host, Reason.SMTP_AUTH_FAILED),
+        )
     if auth is None or draft.auth is None:
         return
-    user = auth.user
     path = draft.auth.user.path
-    if preset.user is not None and user.lower() != preset.user:
+    if preset.user is not None and auth.user.lower() != preset.user:
         findings.warning(
             path,
             "UNUSUAL_USER",
             f"{preset.display_name} knows the user name {preset.user} only.",
             f"Write {preset.user}; the API key is the password.",
         )
-    if preset.sender_is_account and draft.from_email.value is not None:
-        try:
-            sender = str(parse_mailbox(draft.from_email.value).address)
-        except AddressError:
-            return
-        if sender.lower() != user.lower():
-            findings.warning(
-                draft.from_email.path,
-                "SENDER_MISMATCH",
-                f"{draft.from_email.path} is another address than {path}; {preset.display_name} refuses senders that "
-                "are not the account's.",
-                "Make them the same, unless the account may send as that address.",
-            )
+    if preset.sender_is_account:
+        _check_sender(draft.from_email, auth.user, path, preset, findings)
+    if isinstance(draft.auth, OAuth2Draft) and isinstance(auth, OAuth2Auth):
+        _check_token_url(draft.auth.token_url, auth, preset, findings)
+
+
+def _auth_kind(draft: Draft, auth: Auth | None) -> AuthKind | None:
+    """Return how the configuration means to authenticate; None when it cannot be told."""
+    if isinstance(auth, LoginAuth):
+        return AuthKind.LOGIN
+    if isinstance(auth, OAuth2Auth):
+        return AuthKind.OAUTH2
+    says_nothing = isinstance(draft.auth, LoginDraft) and not (draft.auth.user.is_given or draft.auth.password.is_given)
+    return AuthKind.NONE if says_nothing else None
+
+
+def _check_sender(sender: Said[str], user: str, path: str, preset: Preset, findings: Findings) -> None:
+    try:
+        address = str(parse_mailbox(sender.value or "").address)
+    except AddressError:
+        return  # said elsewhere
+    if address.lower() != user.lower():
+        findings.warning(
+            sender.path,
+            "SENDER_MISMATCH",
+            f"{sender.path} is another address than {path}; {preset.display_name} refuses senders that are not the "
+            "account's.",
+            "Make them the same, unless the account may send as that address.",
+        )
+
+
+def _check_token_url(said: Said[str], auth: OAuth2Auth, preset: Preset, findings: Findings) -> None:
+    if isinstance(auth.source, AccessToken) or not preset.token_hosts:
+        return
+    if urlsplit(auth.source.token_url).hostname not in preset.token_hosts:
+        findings.warning(
+            said.path,
+            "TOKEN_URL_MISMATCH",
+            f"{said.path} is not {preset.display_name}'s, so its tokens will hardly be taken.",
+            f"Give the token end point at {preset.token_hosts[0]}.",
+        )
 
 
 def pool_limits(preset: Preset | None) -> PoolLimits:

@@ -14,7 +14,7 @@ import re
 from typing import Any, Final
 
 from smtpconnector_server.config.auth import MICROSOFT_LOGIN
-from smtpconnector_server.config.keys import MEMBER_SHAPES, key_names, keys
+from smtpconnector_server.config.keys import MEMBER_SHAPES, keys
 from smtpconnector_server.config.model import LoginMechanism, TokenMechanism
 from smtpconnector_server.config.options import UNUSED
 from smtpconnector_server.config.shape import (
@@ -26,6 +26,7 @@ from smtpconnector_server.config.shape import (
     Shape,
     TemplateShape,
     TlsShape,
+    key_names,
 )
 from smtpconnector_server.config.templates import REQUIRED
 

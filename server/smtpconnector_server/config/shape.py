@@ -49,6 +49,12 @@ class Shape(BaseModel):
         return ()
 
 
+def key_names(*shapes: type[Shape]) -> list[str]:
+    """Return the keys that shapes name, in their order, each once."""
+    fields = ((name, field) for shape in shapes for name, field in shape.model_fields.items())
+    return list(dict.fromkeys(field.alias or name for name, field in fields))
+
+
 class LoginShape(Shape):
     """``auth`` of a document: a user name and a password."""
 

@@ -121,11 +121,8 @@ def _by_place(details: list[ErrorDetails], value: Json) -> dict[tuple[str | int,
                 steps.append(step)
         places[tuple(steps)].append(detail)
     # The arm that a value was meant for is the one that got furthest into it.
-    return {
-        place: errors
-        for place, errors in places.items()
-        if not any(len(other) > len(place) and other[: len(place)] == place for other in places)
-    }
+    on_the_way = {place[:length] for place in places for length in range(len(place))}
+    return {place: errors for place, errors in places.items() if place not in on_the_way}
 
 
 def _describe(place: str, errors: list[ErrorDetails], value: Json) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ from smtpconnector_server.config.shape import (
     TypedTemplateShape,
     TypedTlsShape,
     TypedTokenShape,
+    key_names,
 )
 from smtpconnector_server.config.structure import Section
 
@@ -53,7 +54,7 @@ _CONTENT_TYPES: Final = {"text_plain": "text/plain", "text_html": "text/html"}
 
 def read_typed(value: Mapping[str, object]) -> Checked:
     """Read an ``SmtpConfig``."""
-    findings = Findings()
+    findings = Findings(key_names(TypedShape))
     try:
         section = Section.read(TypedShape, admit(value), "", findings, set())
     except UnfitError as error:
@@ -68,7 +69,7 @@ def read_template(value: Mapping[str, object]) -> tuple[Template | None, tuple[F
     Returns:
         The template, or None if it cannot be used; and everything that is to be said of it.
     """
-    findings = Findings()
+    findings = Findings(key_names(TypedTemplateShape))
     try:
         section = Section.read(TypedTemplateShape, admit(value), "", findings, set())
     except UnfitError as error:
@@ -90,6 +91,7 @@ def _draft(config: Section[TypedShape], findings: Findings) -> Draft:
         require_tls=_switch(mode, mode.value == "starttls_required"),
         ignore_tls=_switch(mode, mode.value == "disabled"),
         tls=_tls(config, findings),
+        auth_path=config.key_path("login"),
         auth=_auth(config, findings),
         from_email=config.said("from_email"),
         reply_to=config.said("reply_to"),
@@ -130,7 +132,7 @@ def _tls(config: Section[TypedShape], findings: Findings) -> TlsDraft:
     )
 
 
-def _auth(config: Section[TypedShape], findings: Findings) -> AuthDraft | None:
+def _auth(config: Section[TypedShape], findings: Findings) -> AuthDraft:
     shape = config.shape
     if shape.login is not None:
         login: Section[TypedLoginShape] = config.item(shape.login, config.key_path("login"))
@@ -164,7 +166,7 @@ def _auth(config: Section[TypedShape], findings: Findings) -> AuthDraft | None:
             private_key_passphrase=account.said("private_key_passphrase"),
             token_url=account.said("token_url"),
         )
-    return None
+    return LoginDraft(user=Said(""), password=Said(""), method=Said(""))
 
 
 def _oauth2(grant: Grant, **said: Said[Any]) -> OAuth2Draft:

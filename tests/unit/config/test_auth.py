@@ -97,6 +97,11 @@ class TestOAuth2:
             user="u", source=AccessToken(token=Secret("t"), expires_at=1_700_000_000)
         )
 
+    def test_with_a_token_that_has_ended_is_noticed(self) -> None:
+        auth = {"user": "u", "accessToken": "t", "expires": 1_700_000_000_000}
+        assert said(check(auth=auth)) == [("WARNING", "auth.expires", "TOKEN_EXPIRED")]
+        assert check(auth={**auth, "expires": 9_999_999_999_999}).findings == ()
+
     def test_with_a_refresh_token(self) -> None:
         auth = auth_of(type="oauth2", user="u", clientId="c", clientSecret="s", refreshToken="r", accessToken="t")
         assert auth.source == RefreshTokenGrant(

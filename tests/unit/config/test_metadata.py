@@ -16,12 +16,12 @@ from smtpconnector_server.config.document import read_document
 from smtpconnector_server.config.documentation import filled_in
 from smtpconnector_server.config.example import example_document
 from smtpconnector_server.config.form import FormItemType, form_items
-from smtpconnector_server.config.keys import LANGUAGES, key_names, keys
+from smtpconnector_server.config.keys import LANGUAGES, keys
 from smtpconnector_server.config.metadata import connector_metadata
 from smtpconnector_server.config.model import PoolLimits, Timeouts
 from smtpconnector_server.config.origin import Origin
 from smtpconnector_server.config.presets import presets
-from smtpconnector_server.config.shape import DocumentShape
+from smtpconnector_server.config.shape import DocumentShape, key_names
 from smtpconnector_server.config.templates import REQUIRED, USAGE_TYPES
 
 DOCS = Path(__file__).parents[3] / "docs"

@@ -123,6 +123,26 @@ class TestKnownHost:
         assert said(check(host="smtp.sendgrid.net")) == [("WARNING", "auth.user", "UNUSUAL_USER")]
         assert check(host="smtp.sendgrid.net", auth={"user": "apiKey", "pass": "p"}).findings == ()
 
+    def test_that_takes_other_credentials_is_said(self) -> None:
+        assert said(check(host="smtp-mail.outlook.com", fromEmail="ada@example.com")) == [
+            ("WARNING", "auth", "AUTH_KIND_REFUSED")
+        ]
+        assert said(check(host="smtp.sendgrid.net", auth={})) == [("WARNING", "auth", "AUTH_KIND_REFUSED")]
+        assert check(host="smtp-relay.gmail.com", auth={}).findings == ()
+
+    def test_whose_tokens_come_from_elsewhere_is_said(self) -> None:
+        auth = {"user": "ada@example.com", "clientId": "c", "refreshToken": "r"}
+        assert check(host="smtp.gmail.com", auth=auth).findings == ()
+        assert said(check(host="smtp.office365.com", auth=auth)) == [
+            ("WARNING", "auth.accessUrl", "TOKEN_URL_MISMATCH")
+        ]
+        right = {**auth, "accessUrl": "https://login.microsoftonline.com/common/oauth2/v2.0/token"}
+        assert check(host="smtp.office365.com", auth=right).findings == ()
+
+    def test_that_takes_fewer_connections_is_said(self) -> None:
+        checked = check(host="smtp.office365.com", maxConnections=4)
+        assert said(checked) == [("WARNING", "maxConnections", "TOO_LARGE")]
+
     @pytest.mark.parametrize("host", ["smtp.gmail.com.example.com", "xsmtp.gmail.com", "amazonaws.com"])
     def test_is_not_any_host_with_its_name_in_it(self, host: str) -> None:
         assert preset_at(host) is None

@@ -13,10 +13,10 @@ from harness.documents import plain_templates
 from harness.json_schema import accepts
 from smtpconnector_server.config.document import read_document
 from smtpconnector_server.config.example import example_document
-from smtpconnector_server.config.keys import key_names, keys
+from smtpconnector_server.config.keys import keys
 from smtpconnector_server.config.origin import Origin
 from smtpconnector_server.config.schema import config_schema
-from smtpconnector_server.config.shape import DocumentShape
+from smtpconnector_server.config.shape import DocumentShape, key_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
