@@ -17,6 +17,7 @@ from smtpconnector_server.reload import ProfileFiles
 from smtpconnector_server.rpc.callers import Callers, read_callers
 from smtpconnector_server.rpc.certificates import ServerCertificate
 from smtpconnector_server.rpc.configurations import Configurations
+from smtpconnector_server.rpc.limits import Limits, LimitSettings
 from smtpconnector_server.rpc.metadata import to_metadata_response
 from smtpconnector_server.rpc.server import RpcServer
 from smtpconnector_server.rpc.servicer import ConnectorServicer
@@ -72,7 +73,7 @@ async def running_server(
     sender = Sender(pools, on_late_end=lambda host, outcome: _log.warning("late_reply", host=host, outcome=outcome))
     configurations = Configurations(profiles)
     server = RpcServer(
-        ConnectorServicer(configurations, sender, to_metadata_response()),
+        ConnectorServicer(configurations, sender, Limits(_limits(settings)), to_metadata_response()),
         shared_address or settings.listen,
         shares_port=shared_address is not None,
         callers=_callers(settings),
@@ -116,6 +117,16 @@ def _reaches(settings: Settings) -> dict[Origin, _Reach]:
             SessionPool(dialer=Dialer(policy=smtp_policy, resolver=resolver), tokens=tokens), tokens
         )
     return reaches
+
+
+def _limits(settings: Settings) -> LimitSettings:
+    return LimitSettings(
+        calls=settings.max_calls,
+        calls_per_caller=settings.max_calls_per_caller,
+        recipient=settings.limit_recipient,
+        client_ip=settings.limit_client_ip,
+        profile=settings.limit_profile,
+    )
 
 
 def _callers(settings: Settings) -> Callers | None:

@@ -10,11 +10,12 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from smtpconnector_server.rpc.rates import Rate, parse_rates
 from smtpconnector_server.smtp.target import parse_target
 from smtpconnector_server.telemetry.logs import LogFormat, LogLevel
 
@@ -48,6 +49,10 @@ def _parse_profiles(value: object) -> object:
     return profiles
 
 
+def _parse_rates(value: object) -> object:
+    return parse_rates(value) if isinstance(value, str) else value
+
+
 def _check_profile_names(profiles: dict[str, Path]) -> dict[str, Path]:
     for name in profiles:
         if not _PROFILE_NAME.fullmatch(name):
@@ -68,6 +73,9 @@ def _check_listen(listen: str) -> str:
     if match is None or int(match["port"]) > _MAX_PORT:
         raise ValueError(f"an address is HOST:PORT, such as 127.0.0.1:50051 or [::1]:50051; got {listen!r}")
     return listen
+
+
+Rates: TypeAlias = Annotated[tuple[Rate, ...], NoDecode, BeforeValidator(_parse_rates)]
 
 
 def _split(value: object) -> object:
@@ -103,6 +111,15 @@ class Settings(BaseSettings):
     """The file of callers (TOML): who they are and what they may use. None: anybody may call."""
     insecure: bool = False
     """Allow to serve other machines without TLS or without authentication."""
+    max_calls: int = Field(default=2000, ge=1)
+    """SendMessage and ValidateConfig calls at once, in each worker."""
+    max_calls_per_caller: int = Field(default=2000, ge=1)
+    limit_recipient: Rates = ()
+    """How many mails one recipient may get, such as ``5/10minute, 20/day``; counted in each worker. Empty: no limit."""
+    limit_client_ip: Rates = ()
+    """How many mails one end user may cause, by SendMessageRequest.client_ip."""
+    limit_profile: Rates = ()
+    """How many mails each profile may send."""
     workers: int = Field(default=1, ge=1, le=256)
     """Processes that share the port."""
     grace: float = Field(default=30.0, ge=0, le=3600)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from smtpconnector.v1 import connector_service_pb2, connector_service_pb2_grpc
 from smtpconnector_server.app import running_server
@@ -34,6 +35,12 @@ class Service:
     async def send(self, **fields: Any) -> connector_service_pb2.SendMessageResponse:
         """Call SendMessage with these fields, under a deadline of ten seconds."""
         return await self.stub.SendMessage(connector_service_pb2.SendMessageRequest(**fields), timeout=10)
+
+    async def is_healthy(self) -> bool:
+        """Call the health service."""
+        stub: Any = health_pb2_grpc.HealthStub(self.channel)
+        answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
     async def send_refused(self, **fields: Any) -> CallError:
         """Call SendMessage and return the error that it must end with."""

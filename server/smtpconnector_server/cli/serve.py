@@ -54,6 +54,16 @@ def add_parser(commands: Subparsers[Any]) -> None:
         default=None,
         help="allow to serve other machines without TLS or without authentication",
     )
+    parser.add_argument("--max-calls", type=int, metavar="N", help="calls at once, in each worker (2000)")
+    parser.add_argument("--max-calls-per-caller", type=int, metavar="N", help="calls at once of one caller (2000)")
+    for what, whom in (
+        ("recipient", "one recipient may get"),
+        ("client-ip", "one end user may cause, by client_ip"),
+        ("profile", "each profile may send"),
+    ):
+        parser.add_argument(
+            f"--limit-{what}", metavar="RATES", help=f"mails that {whom}, such as '5/10minute, 20/day' (no limit)"
+        )
     parser.add_argument("--workers", type=int, metavar="N", help="processes that share the port (1)")
     parser.add_argument("--grace", type=float, metavar="SECONDS", help="time for calls in flight after SIGTERM (30)")
     parser.add_argument("--settings", type=Path, metavar="FILE", help="a settings file (TOML)")

@@ -42,6 +42,8 @@ class Configuration:
     """None: it is invalid."""
     path: str
     """Where it stands in the request, such as ``config.document``."""
+    profile: str | None = None
+    """The profile's name. None: it came with a call."""
 
     def require(self) -> Prepared:
         """Return it ready for use.
@@ -75,7 +77,7 @@ class Configurations:
 
     def replace(self, name: str, profile: Profile) -> None:
         """Hold a profile, in place of the one that had its name."""
-        self._profiles[name] = _configured(profile.checked, Origin.PROFILE, "config.profile")
+        self._profiles[name] = _configured(profile.checked, Origin.PROFILE, "config.profile", name)
 
     def find(self, config: config_pb2.ConnectorConfig, caller: Principal) -> Configuration:
         """Return the configuration that a ConnectorConfig names or carries; unset means the profile ``default``.
@@ -123,6 +125,6 @@ class Configurations:
             self._kept_octets -= freed
 
 
-def _configured(checked: Checked, origin: Origin, path: str) -> Configuration:
+def _configured(checked: Checked, origin: Origin, path: str, profile: str | None = None) -> Configuration:
     prepared = prepare(checked.connector, origin) if checked.connector is not None else None
-    return Configuration(checked, prepared, path)
+    return Configuration(checked, prepared, path, profile)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from smtpconnector_server.delivery.sender import Sender
     from smtpconnector_server.rpc.configurations import Configurations
+    from smtpconnector_server.rpc.limits import Limits
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -31,9 +32,12 @@ _ANSWER_MARGIN_SHARE: Final = 0.1
 class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
     """The service's methods."""
 
-    def __init__(self, configurations: Configurations, sender: Sender, metadata: pb.GetMetadataResponse) -> None:
+    def __init__(
+        self, configurations: Configurations, sender: Sender, limits: Limits, metadata: pb.GetMetadataResponse
+    ) -> None:
         self._configurations = configurations
         self._sender = sender
+        self._limits = limits
         self._metadata = metadata
 
     async def GetMetadata(self, request: pb.GetMetadataRequest, context: Context) -> pb.GetMetadataResponse:  # noqa: ARG002, N802 - the contract's
@@ -42,22 +46,27 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
 
     async def ValidateConfig(self, request: pb.ValidateConfigRequest, context: Context) -> pb.ValidateConfigResponse:  # noqa: ARG002, N802 - the contract's
         """Tell everything that is wrong with a configuration."""
-        started = time.monotonic()
-        mapping.check_validate_request(request)
-        configuration = self._configurations.find(request.config, CALLER.get())
-        return mapping.to_validate_response(configuration.checked, seconds=time.monotonic() - started)
+        caller = CALLER.get()
+        with self._limits.call(caller.name):
+            started = time.monotonic()
+            mapping.check_validate_request(request)
+            configuration = self._configurations.find(request.config, caller)
+            return mapping.to_validate_response(configuration.checked, seconds=time.monotonic() - started)
 
     async def SendMessage(self, request: pb.SendMessageRequest, context: Context) -> pb.SendMessageResponse:  # noqa: N802 - the contract's
         """Send one mail."""
-        within = _seconds_to_answer(context)
-        wish = mapping.to_wish(request)
-        prepared = self._configurations.find(request.config, CALLER.get()).require()
-        structlog.contextvars.bind_contextvars(host=prepared.connector.server.host)
-        composed = compose(wish, prepared)
-        if request.validate_only:
-            return mapping.to_send_response(composed)
-        sent = await self._sender.send(composed, within=within, on_commit=lambda: _forbid_repetition(context))
-        return mapping.to_send_response(composed, sent)
+        caller = CALLER.get()
+        with self._limits.call(caller.name):
+            within = _seconds_to_answer(context)
+            wish = mapping.to_wish(request)
+            configuration = self._configurations.find(request.config, caller)
+            composed = compose(wish, configuration.require())
+            structlog.contextvars.bind_contextvars(host=composed.server.host)
+            if request.validate_only:
+                return mapping.to_send_response(composed)
+            self._limits.count_mail(wish.to, client_ip=request.client_ip, profile=configuration.profile)
+            sent = await self._sender.send(composed, within=within, on_commit=lambda: _forbid_repetition(context))
+            return mapping.to_send_response(composed, sent)
 
 
 async def _forbid_repetition(context: Context) -> None:
