@@ -54,6 +54,10 @@ class DialPolicy(Protocol):
         """Return what may be told of a failure to connect."""
         ...
 
+    def tells_all(self, host: str, port: int) -> bool:
+        """Tell whether that, and what else is seen of a host, may be told as it is."""
+        ...
+
 
 class AllowAll:
     """A policy without rules."""
@@ -67,6 +71,10 @@ class AllowAll:
     def tell(self, host: str, port: int, failure: Failure) -> Failure:  # noqa: ARG002 - a rule would look at them
         """Tell all of it."""
         return failure
+
+    def tells_all(self, host: str, port: int) -> bool:  # noqa: ARG002 - a rule would look at them
+        """Tell everybody everything."""
+        return True
 
 
 class Dialer:
@@ -133,6 +141,10 @@ class Dialer:
         addresses = await self._resolver.resolve(server.host, within=server.timeouts.dns)
         self._policy.vet(server.host, server.port, addresses)
         return addresses
+
+    def tells_all(self, server: Server) -> bool:
+        """Tell whether whoever named a server may learn all that is seen of it."""
+        return self._policy.tells_all(server.host, server.port)
 
 
 def _in_turns(addresses: Sequence[IpAddress], local_address: str | None) -> deque[IpAddress]:

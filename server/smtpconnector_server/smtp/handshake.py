@@ -75,17 +75,6 @@ def speaks_tls(server: Server) -> Failure:
     )
 
 
-def describe(ssl_object: ssl.SSLObject) -> str:
-    """Say what was negotiated and for whom the certificate is."""
-    cipher = ssl_object.cipher()
-    words = [ssl_object.version() or "TLS", cipher[0] if cipher else ""]
-    certificate = ssl_object.getpeercert()
-    if certificate:
-        names = [str(name[1]) for name in certificate.get("subjectAltName", ())]
-        words += [f"certificate for {', '.join(names[:3])}", f"valid until {certificate.get('notAfter', '')}"]
-    return _UNPRINTABLE.sub("?", ", ".join(word for word in words if word))[:256]
-
-
 def _how_it_ended(error: Exception) -> str:
     # asyncio reports a handshake that takes too long as ConnectionAbortedError.
     if isinstance(error, TimeoutError | ConnectionAbortedError):

@@ -17,7 +17,7 @@ from smtpconnector_server.failure import Failure, Reason, Stage
 from smtpconnector_server.smtp.capabilities import Capabilities
 from smtpconnector_server.smtp.client_name import ClientName
 from smtpconnector_server.smtp.events import tell_nobody
-from smtpconnector_server.smtp.handshake import TLS_RECORDS, describe, handshake_failure, speaks_tls
+from smtpconnector_server.smtp.handshake import TLS_RECORDS, handshake_failure, speaks_tls
 from smtpconnector_server.smtp.level import LevelMemory
 from smtpconnector_server.smtp.redaction import Redactor
 from smtpconnector_server.smtp.refusal import refusal
@@ -37,15 +37,19 @@ if TYPE_CHECKING:
     from smtpconnector_server.smtp.events import WireHook
     from smtpconnector_server.smtp.reply import Reply
     from smtpconnector_server.smtp.sasl import Exchange, TokenProvider
+    from smtpconnector_server.smtp.transaction import Level
 
-StepHook: TypeAlias = "Callable[[Stage, str], None]"
+Sight: TypeAlias = "str | Capabilities | ssl.SSLObject"
+"""What was seen at a step: capabilities at EHLO, the TLS object at TLS, words elsewhere."""
+
+StepHook: TypeAlias = "Callable[[Stage, Sight], None]"
 """Told each step when it is done, with what was seen: RESOLVE, CONNECT, TLS, GREETING, EHLO, STARTTLS, TOKEN, AUTH."""
 
 _IMPLICIT_TLS_PORT: Final = 465
 _READY: Final = 220
 
 
-def _ignore_step(_stage: Stage, _detail: str) -> None:
+def _ignore_step(_stage: Stage, _sight: Sight) -> None:
     """Tell nobody."""
 
 
@@ -59,11 +63,15 @@ class Opener:
     """
 
     def __init__(self, dialer: Dialer, *, tokens: TokenProvider | None = None, hook: WireHook = tell_nobody) -> None:
-        self._dialer = dialer
+        self.dialer = dialer
         self._tokens = tokens
         self._hook = hook
         self._levels = LevelMemory()
         self._client_name = ClientName()
+
+    def level(self, server: Server, capabilities: Capabilities) -> Level:
+        """Return how many commands a server with these capabilities gets at once at the moment."""
+        return self._levels.level(server, capabilities)
 
     async def open(self, server: Server, *, on_step: StepHook = _ignore_step, authenticate: bool = True) -> Session:
         """Open a session.
@@ -103,7 +111,7 @@ class Opener:
         self, server: Server, token: Secret | None, on_step: StepHook, *, authenticate: bool = True
     ) -> Session:
         context = await self._tls_context(server)
-        dialogue = _Dialogue(server, await self._dialer.dial(server, on_step), token, on_step)
+        dialogue = _Dialogue(server, await self.dialer.dial(server, on_step), token, on_step)
         try:
             await dialogue.connect(context)
             client_name = server.client_hostname or await self._client_name.for_connection(dialogue.local_address)
@@ -127,7 +135,7 @@ class Opener:
         if server.tls_mode is TlsMode.DISABLED:
             return None
         try:
-            return await self._dialer.contexts.get(server.tls)
+            return await self.dialer.contexts.get(server.tls)
         except ValueError as error:
             raise Failure(
                 Reason.INVALID_CONFIG, f"The TLS options cannot be used: {error}.", stage=Stage.CONFIG, host=server.host
@@ -165,12 +173,17 @@ class _Dialogue:
             )
         except (OSError, TimeoutError) as error:
             raise handshake_failure(error, self._server, Stage.TLS) from error
+        finally:
+            if not isinstance(loop, asyncio.BaseEventLoop):
+                # uvloop closes the descriptor itself, and does not tell the socket if the connection breaks in this
+                # very moment: the socket would close it once more, and it may be somebody else's by then.
+                self._socket.detach()
         self._transports.append(transport)
         # What SMTP.connect() does, which knows no other protocol class than its own.
         self._smtp.protocol = self._protocol
         self._smtp.transport = transport
         if is_implicit:
-            self._on_step(Stage.TLS, describe(transport.get_extra_info("ssl_object")))
+            self._on_step(Stage.TLS, transport.get_extra_info("ssl_object"))
 
     async def greet(self) -> None:
         """Read the greeting."""
@@ -196,7 +209,7 @@ class _Dialogue:
                 await self._smtp.helo(hostname=client_name)
                 lines = []
         self.capabilities = Capabilities.from_ehlo(lines, tls_version=tls_version)
-        self._on_step(Stage.EHLO, ", ".join(self.capabilities.extensions) or "no extensions")
+        self._on_step(Stage.EHLO, self.capabilities)
 
     def wants_starttls(self) -> bool:
         """Tell whether STARTTLS is next.
@@ -236,8 +249,7 @@ class _Dialogue:
             self._protocol.on_reply = lambda _reply: None
             if self._smtp.transport is not None:
                 self._transports.append(cast("asyncio.Transport", self._smtp.transport))
-        ssl_object = self._ssl_object()
-        self._on_step(Stage.TLS, describe(ssl_object) if ssl_object else "")
+        self._on_step(Stage.TLS, cast("ssl.SSLObject", self._ssl_object()))
 
     def check_auth(self) -> None:
         """Find out whether the credentials fit what the server offers.

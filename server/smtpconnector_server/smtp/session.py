@@ -115,7 +115,7 @@ class Session:
 
         Args:
             envelope: Who would send and who would receive.
-            on_reply: Told each reply, also that which refuses.
+            on_reply: Told each reply as it comes, also that which refuses.
 
         Raises:
             Failure: The server refused one of them, or the connection broke.
@@ -123,10 +123,9 @@ class Session:
         transaction = Transaction(
             envelope, None, level=Level.SERIAL, parameters=self._mail_parameters(envelope, b""), reset=False
         )
+        transaction.on_reply = lambda command, reply: on_reply(command, self._clean(reply, envelope))
         self._is_dirty = True
         end = await self.wire.run(transaction)
-        for command, reply in transaction.replies:
-            on_reply(command, self._clean(reply, envelope))
         if not isinstance(end, Accepted):
             raise self._failure(end, envelope)
 

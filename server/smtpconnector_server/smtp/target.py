@@ -111,7 +111,7 @@ class PublicTargets:
 
         Of a host that the operator allows by name or address everything is told, and so is a refusal of this policy.
         """
-        if failure.reason is Reason.EGRESS_DENIED or self._is_named(host, port):
+        if failure.reason is Reason.EGRESS_DENIED or self.tells_all(host, port):
             return failure
         return Failure(
             Reason.SMTP_CONNECT_FAILED,
@@ -120,7 +120,8 @@ class PublicTargets:
             host=host,
         )
 
-    def _is_named(self, host: str, port: int) -> bool:
+    def tells_all(self, host: str, port: int) -> bool:
+        """Tell whether the operator allows a host by its name or address."""
         try:
             address = ipaddress.ip_address(host)
         except ValueError:

@@ -17,6 +17,8 @@ from smtpconnector_server.failure import Stage
 from smtpconnector_server.smtp.reader import ProtocolViolation, ReplyReader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from smtpconnector_server.smtp.envelope import Envelope
     from smtpconnector_server.smtp.reply import Reply
 
@@ -158,6 +160,8 @@ class Transaction:
         self.end: End | None = None
         self.is_committed = False
         self.replies: list[tuple[Command, Reply]] = []
+        self.on_reply: Callable[[Command, Reply], None] = lambda _command, _reply: None
+        """Told each reply to a command as it comes."""
         self._flights = deque(_flights(envelope, message, level=self.level, parameters=parameters, reset=reset))
         self._flight = self._flights.popleft()
         self._handed_out = 0
@@ -230,6 +234,7 @@ class Transaction:
             return
         command = self._outstanding.popleft()
         self.replies.append((command, reply))
+        self.on_reply(command, reply)
         expected = reply.is_intermediate if command is Command.DATA else reply.is_positive
         if expected:
             if command is Command.MESSAGE and self._refusal is not None:
