@@ -37,7 +37,9 @@ class _DepthEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Depth.ValueType
     mechanisms that the server offers.
     """
     DEPTH_AUTHENTICATE: _Depth.ValueType  # 4
-    """DEPTH_AUTHENTICATE makes exactly one attempt to authenticate. An OAuth 2.0 grant is asked for a new access token."""
+    """DEPTH_AUTHENTICATE makes exactly one attempt to authenticate. Where an OAuth 2.0 grant can replace an access token that
+    is refused, the new one gets an attempt too, as when a mail is sent.
+    """
     DEPTH_ENVELOPE: _Depth.ValueType  # 5
     """DEPTH_ENVELOPE says MAIL and RCPT, then RSET. Never DATA: no mail is sent."""
 
@@ -55,7 +57,9 @@ DEPTH_CONNECT: Depth.ValueType  # 3
 mechanisms that the server offers.
 """
 DEPTH_AUTHENTICATE: Depth.ValueType  # 4
-"""DEPTH_AUTHENTICATE makes exactly one attempt to authenticate. An OAuth 2.0 grant is asked for a new access token."""
+"""DEPTH_AUTHENTICATE makes exactly one attempt to authenticate. Where an OAuth 2.0 grant can replace an access token that
+is refused, the new one gets an attempt too, as when a mail is sent.
+"""
 DEPTH_ENVELOPE: Depth.ValueType  # 5
 """DEPTH_ENVELOPE says MAIL and RCPT, then RSET. Never DATA: no mail is sent."""
 Global___Depth: _TypeAlias = Depth  # noqa: Y015
