@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+import uvloop
 
 from harness.certificates import ca_pem
 from harness.documents import plain_templates
@@ -16,6 +18,7 @@ from harness.servers.mail_server import CREDENTIALS, INBOX, UNKNOWN
 from harness.service import running_service
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from harness.servers.mail_server import MailServer
@@ -35,15 +38,27 @@ def document(port: int, **changes: Any) -> dict[str, Any]:
     }
 
 
-async def test_a_call_becomes_a_mail(mail_server: MailServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("secure", [False, True], ids=["STARTTLS", "implicit TLS"])
+def test_a_call_becomes_a_mail(
+    mail_server: MailServer, tmp_path: Path, new_loop: Callable[[], asyncio.AbstractEventLoop], *, secure: bool
+) -> None:
     code = uuid.uuid4().hex
-    async with running_service({"default": document(mail_server.starttls_port)}, tmp_path) as service:
-        response = await service.send(to=INBOX, type="SignIn", payload={"code": code})
-    assert response.reply.code == 250
-    (mail,) = await mail_server.wait_for(f"SignIn {code}")
-    assert mail["Message-ID"] == response.message_id
-    assert mail["To"] == INBOX
-    assert mail.get_content().rstrip("\n") == f"Your code is {code}."
+    profile = document(
+        mail_server.tls_port if secure else mail_server.starttls_port, secure=secure, requireTLS=not secure
+    )
+
+    async def call() -> None:
+        async with running_service({"default": profile}, tmp_path) as service:
+            response = await service.send(to=INBOX, type="SignIn", payload={"code": code})
+        assert response.reply.code == 250
+        (mail,) = await mail_server.wait_for(f"SignIn {code}")
+        assert mail["Message-ID"] == response.message_id
+        assert mail["To"] == INBOX
+        assert mail.get_content().rstrip("\n") == f"Your code is {code}."
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(call())
 
 
 @pytest.mark.parametrize(("single_flight", "most"), [(False, 2.1), (True, 1.1)], ids=["pipelining", "single flight"])
