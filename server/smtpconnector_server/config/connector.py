@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Final
 from smtpconnector_server.config import limits
 from smtpconnector_server.config.auth import read_auth
 from smtpconnector_server.config.checked import Checked
-from smtpconnector_server.config.draft import Said
 from smtpconnector_server.config.host import HostError, parse_client_hostname, parse_host, parse_ip
+from smtpconnector_server.config.left_over import check_left_overs, is_left_over
 from smtpconnector_server.config.model import Connector, PoolLimits, Server, Timeouts, TlsMode
-from smtpconnector_server.config.origin import Origin
 from smtpconnector_server.config.presets import preset_at
 from smtpconnector_server.config.provider import check_account, pool_limits, with_service
 from smtpconnector_server.config.templates import read_templates
@@ -24,20 +23,17 @@ from smtpconnector_server.message.address import AddressError, Mailbox, parse_ma
 from smtpconnector_server.message.custom_header import HeaderError, check_header_name, check_header_value
 
 if TYPE_CHECKING:
-    from smtpconnector_server.config.draft import Draft, HeaderDraft, PoolDraft, TimeoutsDraft
+    from smtpconnector_server.config.draft import Draft, HeaderDraft, PoolDraft, Said, TimeoutsDraft
     from smtpconnector_server.config.finding import Findings
     from smtpconnector_server.config.presets import Preset
 
-# What an example shows in place of a value: <your-gmail-address>, <password>. `<a@b.example>` is a mailbox.
-_EXAMPLE_TEXT: Final = re.compile(r"<[A-Za-z][A-Za-z0-9 `'._-]*>")
 _PLACEHOLDER: Final = re.compile(r"\{\{\s*[A-Za-z0-9_.]+\s*\}\}")
-_VARIABLE: Final = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 _SHORT_SECONDS: Final = 1.0
 
 
 def check(draft: Draft, findings: Findings) -> Checked:
     """Return the configuration, if nothing is wrong with it, and all that is to be said of it."""
-    _check_left_overs(draft, findings)
+    check_left_overs(draft, findings)
     server = _server(draft, findings)
     findings.require(draft.from_email, "Give the sender, such as Name <a@example.com>.")
     from_email = _mailbox(draft.from_email, findings)
@@ -97,7 +93,7 @@ def _host(draft: Draft, findings: Findings) -> str | None:
     if said.value is None:
         findings.require(said, "Give the SMTP server, such as smtp.example.com.")
         return None
-    if _is_left_over(said.value):
+    if is_left_over(said.value):
         return None
     try:
         return parse_host(said.value)
@@ -107,7 +103,7 @@ def _host(draft: Draft, findings: Findings) -> str | None:
 
 
 def _client_hostname(said: Said[str], findings: Findings) -> str | None:
-    if said.value is None or _is_left_over(said.value):
+    if said.value is None or is_left_over(said.value):
         return None
     try:
         return parse_client_hostname(said.value)
@@ -117,7 +113,7 @@ def _client_hostname(said: Said[str], findings: Findings) -> str | None:
 
 
 def _local_address(said: Said[str], findings: Findings) -> str | None:
-    if said.value is None or _is_left_over(said.value):
+    if said.value is None or is_left_over(said.value):
         return None
     address = parse_ip(said.value)
     if address is None:
@@ -175,7 +171,7 @@ def _at_most(limit: int, said: Said[int], findings: Findings) -> int | None:
 def _mailbox(said: Said[str], findings: Findings) -> Mailbox | None:
     if said.value is None:
         return None
-    if _is_left_over(said.value):
+    if is_left_over(said.value):
         return None
     if _PLACEHOLDER.search(said.value):
         findings.warning(
@@ -208,33 +204,3 @@ def _check_header(header: HeaderDraft, findings: Findings) -> None:
             check_part(said.value or "")
         except HeaderError as error:
             findings.error(said.path, "INVALID_HEADER", f"{said.path} {error}.")
-
-
-def _is_left_over(text: str) -> bool:
-    return _EXAMPLE_TEXT.fullmatch(text.strip()) is not None
-
-
-def _check_left_overs(draft: Draft, findings: Findings) -> None:
-    """Say where the text of an example stands in place of a value."""
-    account: tuple[Said[str], ...] = ()
-    if draft.auth is not None:
-        fields = (getattr(draft.auth, name) for name in draft.auth.__dataclass_fields__)
-        account = tuple(said for said in fields if isinstance(said, Said) and isinstance(said.value, str))
-    plain = (draft.host, draft.from_email, draft.reply_to, draft.client_hostname, draft.local_address)
-    for said in (*plain, *account):
-        if said.value is None:
-            continue
-        if _is_left_over(said.value):
-            findings.error(
-                said.path,
-                "PLACEHOLDER_TEXT",
-                f"{said.path} still holds the text of an example.",
-                "Put your own value in its place, without < and >.",
-            )
-        elif draft.origin is Origin.CALLER and _VARIABLE.fullmatch(said.value):
-            findings.warning(
-                said.path,
-                "VARIABLE_NOT_REPLACED",
-                f"{said.path} names a variable, which is replaced in profiles of the server only.",
-                "Send the value itself, or make this configuration a profile.",
-            )

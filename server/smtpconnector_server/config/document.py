@@ -7,7 +7,7 @@ value is absent.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from smtpconnector_server.config import connector
 from smtpconnector_server.config.auth_union import read_auth_union
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from smtpconnector_server.config.origin import Origin
 
 _MILLISECONDS: Final = 1000
-
-T = TypeVar("T")
 
 
 def read_document(value: object, *, origin: Origin) -> Checked:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from smtpconnector_server.config.shape import Shape
     from smtpconnector_server.config.structure import Section
 
+_SCHEMA_KEY: Final = "$schema"
+"""By which editors know what the document is."""
 _OFF: Final = (None, False, 0, "")
 _MOST_SUGGESTIONS: Final = 20  # each costs a comparison with every known key
 _LONGEST_GUESS: Final = 40
@@ -188,6 +190,8 @@ def report_other_keys(section: Section[Any], findings: Findings, *, are_errors: 
     known = key_names(type(section.shape))
     guesses = 0
     for key in section.unknown_keys():
+        if key == _SCHEMA_KEY and not section.path:
+            continue
         path = child(section.path, key)
         option = unused.get(key)
         if option is not None and not are_errors:

@@ -93,7 +93,7 @@ def parse_private_key(text: str, passphrase: str | None) -> PrivateKeyTypes:
         raise PemError("INVALID_PRIVATE_KEY", "holds no private key", "It begins with -----BEGIN PRIVATE KEY-----.")
     is_encrypted = "ENCRYPTED" in text
     if is_encrypted and not passphrase:
-        raise PemError("MISSING_FIELD", "is encrypted", "Give its passphrase.")
+        raise PemError("MISSING_FIELD", "is encrypted", "Give its passphrase, or a key that is not encrypted.")
     refuse_slow_encryption(text)
     try:
         return load_pem_private_key(
