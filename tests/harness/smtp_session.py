@@ -57,6 +57,7 @@ class Session:
     def __init__(self, server: SmtpServer, wire: Wire, *, number: int) -> None:
         self.server = server
         self.wire = wire
+        self.wire.awaits_handshake = server.tls is not None and server.implicit_tls
         self.number = number
         self.commands: list[Command] = []
         self.contents: list[bytes] = []
@@ -92,13 +93,12 @@ class Session:
 
     @property
     def octets_after_fault(self) -> bytes:
-        """What the client said after the first fault; empty when there was none."""
+        """What the client said after the last fault; empty when there was none."""
         return b"" if self._octets_before_fault is None else self.client_octets[self._octets_before_fault :]
 
     async def strike(self, action: Action) -> None:
         """Do something to the connection now, whatever it is waiting for."""
-        if self._octets_before_fault is None:
-            self._octets_before_fault = len(self.client_octets)
+        self._octets_before_fault = len(self.client_octets)
         await action(self.wire, b"")
 
     async def run(self) -> None:
@@ -131,7 +131,7 @@ class Session:
         """Note the arrival and let a fault strike. Returns whether one did."""
         self._visits[state] += 1
         fault = next((fault for fault in self.server.faults if self._strikes(fault, state)), None)
-        if fault is not None and self._octets_before_fault is None:
+        if fault is not None:
             self._octets_before_fault = len(self.client_octets)
         self.server.note_arrival(state)
         if fault is not None:
@@ -177,6 +177,7 @@ class Session:
             await self._start_tls(self.server.tls)
 
     async def _start_tls(self, context: ssl.SSLContext) -> None:
+        self.wire.awaits_handshake = True
         await self._come_to(State.TLS)
         await self.wire.start_tls(context)
 

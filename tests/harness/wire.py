@@ -51,6 +51,9 @@ class Wire:
         """True once the server will neither answer nor understand anything any more."""
         self.skipped_sends = 0
         """How many of the next sends are left out, because a fault has sent them ahead of their time."""
+        self.awaits_handshake = False
+        """True while what comes is TLS's own and no SMTP: it is not recorded."""
+        self._is_reset = False
         self._socket = connection
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()
@@ -119,6 +122,7 @@ class Wire:
             else:
                 await self._flush_tls()
                 self._tls = tls
+                self.awaits_handshake = False
                 return
 
     async def close_notify(self) -> None:
@@ -138,7 +142,7 @@ class Wire:
 
     def reset(self) -> None:
         """Make the end a RST, as of a host that crashed."""
-        self.has_ended = True
+        self.has_ended = self._is_reset = True
         with suppress(OSError):  # the client was faster
             self._socket.setsockopt(SOL_SOCKET, SO_LINGER, _ABORTIVE_CLOSE)
             self._socket.shutdown(SHUT_RD)  # wakes a pending read; the session's end closes the socket
@@ -148,9 +152,9 @@ class Wire:
         self.has_ended = True
 
     async def watch_client_go(self) -> None:
-        """Read and discard until the client ends the connection."""
+        """Read and discard until the client ends the connection; after a reset there is nothing to wait for."""
         try:
-            while True:
+            while not self._is_reset:
                 await self._receive()
         except Disconnected:
             pass
@@ -177,7 +181,8 @@ class Wire:
 
     async def _receive(self) -> bytes:
         octets = await (self._socket_receive() if self._tls is None else self._tls_receive(self._tls))
-        self._note(Direction.CLIENT, octets)
+        if not self.awaits_handshake:
+            self._note(Direction.CLIENT, octets)
         return octets
 
     async def _tls_receive(self, tls: ssl.SSLObject) -> bytes:
