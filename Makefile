@@ -43,7 +43,7 @@ lint: $(VENV)/.dev ## ruff: lint and format.
 type: $(VENV)/.dev ## mypy --strict, and pyright on the public API.
 	@$(BIN)/mypy
 	@$(BIN)/mypy --strict tests/typing
-	@$(BIN)/pyright
+	@$(BIN)/pyright --pythonpath $(BIN)/python
 
 proto: $(PROTO_VENV)/.proto ## Generate the stubs in client/src from protos/.
 	@$(PROTO_VENV)/bin/python scripts/generate_stubs.py

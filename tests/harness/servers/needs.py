@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from harness.servers import exim, postfix, smtp_sink
-from harness.servers.programs import MissingServerError
+from harness.servers.programs import MissingServerError, program
 
-_CHECKS = {"postfix": postfix.check, "exim": exim.check, "smtp-sink": smtp_sink.check}
+_CHECKS = {"postfix": postfix.check, "exim": exim.check, "smtp-sink": smtp_sink.check, "grpcurl": lambda: program("grpcurl")}
 
 
 @pytest.hookimpl(tryfirst=True)  # before the fixtures, which would start the server
