@@ -24,6 +24,7 @@ from smtpconnector_server.rpc.servicer import ConnectorServicer
 from smtpconnector_server.smtp.dialer import AllowAll, Dialer
 from smtpconnector_server.smtp.oauth2 import TokenCache
 from smtpconnector_server.smtp.pool import SessionPool
+from smtpconnector_server.smtp.probe import Probe
 from smtpconnector_server.smtp.resolver import Resolver
 from smtpconnector_server.smtp.target import HTTPS_PORTS, PublicTargets, parse_target
 from smtpconnector_server.smtp.token_endpoint import TokenEndpoint
@@ -70,10 +71,11 @@ async def running_server(
     """
     reaches = _reaches(settings)
     pools = {origin: reach.pool for origin, reach in reaches.items()}
+    probes = {origin: Probe(reach.pool.opener) for origin, reach in reaches.items()}
     sender = Sender(pools, on_late_end=lambda host, outcome: _log.warning("late_reply", host=host, outcome=outcome))
     configurations = Configurations(profiles)
     server = RpcServer(
-        ConnectorServicer(configurations, sender, Limits(_limits(settings)), to_metadata_response()),
+        ConnectorServicer(configurations, sender, probes, Limits(_limits(settings)), to_metadata_response()),
         shared_address or settings.listen,
         shares_port=shared_address is not None,
         callers=_callers(settings),

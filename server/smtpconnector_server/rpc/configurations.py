@@ -45,6 +45,11 @@ class Configuration:
     profile: str | None = None
     """The profile's name. None: it came with a call."""
 
+    @property
+    def origin(self) -> Origin:
+        """Whose it is, and so where it may connect to."""
+        return Origin.CALLER if self.profile is None else Origin.PROFILE
+
     def require(self) -> Prepared:
         """Return it ready for use.
 

@@ -19,16 +19,32 @@ from smtpconnector_server.failure import Failure, Reason, Stage, Violation
 from smtpconnector_server.message.address import Address, AddressError, parse_address
 from smtpconnector_server.message.payload import check_payload
 from smtpconnector_server.rpc.plain import from_message, from_struct, to_duration, to_struct
+from smtpconnector_server.smtp.course import Depth, ProbeStep, StepStatus
 
 if TYPE_CHECKING:
-    from smtpconnector_server.config.checked import Checked
+    from smtpconnector_server.config.model import Connector
+    from smtpconnector_server.delivery.check import Verdict
     from smtpconnector_server.delivery.composition import Composed
     from smtpconnector_server.delivery.sender import Sent
     from smtpconnector_server.message.template import Template
+    from smtpconnector_server.smtp.capabilities import Capabilities
+    from smtpconnector_server.smtp.transaction import Level
 
 _USAGE_TYPE: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,64}")
-_DEPTHS_THERE: Final = (validation_pb2.DEPTH_UNSPECIFIED, validation_pb2.DEPTH_SCHEMA)
 
+_DEPTHS: Final = {
+    validation_pb2.DEPTH_UNSPECIFIED: Depth.SCHEMA,
+    validation_pb2.DEPTH_SCHEMA: Depth.SCHEMA,
+    validation_pb2.DEPTH_RESOLVE: Depth.RESOLVE,
+    validation_pb2.DEPTH_CONNECT: Depth.CONNECT,
+    validation_pb2.DEPTH_AUTHENTICATE: Depth.AUTHENTICATE,
+    validation_pb2.DEPTH_ENVELOPE: Depth.ENVELOPE,
+}
+_STEP_STATUSES: Final = {
+    StepStatus.PASSED: validation_pb2.STEP_STATUS_PASSED,
+    StepStatus.FAILED: validation_pb2.STEP_STATUS_FAILED,
+    StepStatus.SKIPPED: validation_pb2.STEP_STATUS_SKIPPED,
+}
 _SEVERITIES: Final = {
     Severity.ERROR: validation_pb2.SEVERITY_ERROR,
     Severity.WARNING: validation_pb2.SEVERITY_WARNING,
@@ -73,33 +89,35 @@ def to_send_response(composed: Composed, sent: Sent | None = None) -> pb.SendMes
     return response
 
 
-def check_validate_request(request: pb.ValidateConfigRequest) -> None:
-    """Check a ValidateConfigRequest, its configuration apart.
+def to_depth(request: pb.ValidateConfigRequest) -> tuple[Depth, Address | None]:
+    """Read a ValidateConfigRequest, its configuration apart: how deep, and for ENVELOPE, the recipient.
 
     Raises:
-        Failure: INVALID_REQUEST or NOT_IMPLEMENTED.
+        Failure: INVALID_REQUEST with every wrong field.
     """
-    if request.depth not in validation_pb2.Depth.values():
-        raise _invalid([Violation("depth", "Name one of the depths of the contract.")])
-    if request.depth not in _DEPTHS_THERE:
-        raise _not_implemented("depth", "This server validates at depth SCHEMA only.")
-    if request.to:
-        raise _invalid([Violation("to", "A recipient goes with depth ENVELOPE only: leave it empty.")])
+    violations: list[Violation] = []
+    depth = _DEPTHS.get(request.depth)
+    if depth is None:
+        violations.append(Violation("depth", "Name one of the depths of the contract."))
+    to = None
+    if depth is Depth.ENVELOPE:
+        to = _recipient(request.to, violations)
+    elif request.to:
+        violations.append(Violation("to", "A recipient goes with depth ENVELOPE only: leave it empty."))
+    if violations or depth is None:
+        raise _invalid(violations)
+    return depth, to
 
 
-def to_validate_response(checked: Checked, *, seconds: float) -> pb.ValidateConfigResponse:
-    """Return what a validation at depth SCHEMA found."""
-    response = pb.ValidateConfigResponse(valid=checked.connector is not None)
-    response.findings.extend(map(_finding, sorted(checked.findings, key=lambda finding: finding.severity)))
-    errors = sum(finding.severity is Severity.ERROR for finding in checked.findings)
-    response.steps.add(
-        stage="SCHEMA",
-        status=validation_pb2.STEP_STATUS_FAILED if errors else validation_pb2.STEP_STATUS_PASSED,
-        duration=to_duration(seconds),
-        detail=f"{errors} errors, {len(checked.findings) - errors} other findings",
-    )
-    if checked.connector is not None:
-        response.normalized.CopyFrom(to_struct(normalized(checked.connector)))
+def to_validate_response(connector: Connector | None, verdict: Verdict) -> pb.ValidateConfigResponse:
+    """Return what a check has found."""
+    response = pb.ValidateConfigResponse(valid=verdict.is_valid)
+    response.findings.extend(map(_finding, verdict.findings))
+    response.steps.extend(map(_step, verdict.steps))
+    if connector is not None:
+        response.normalized.CopyFrom(to_struct(normalized(connector)))
+    if verdict.report is not None and verdict.report.capabilities is not None:
+        response.capabilities.CopyFrom(_capabilities(verdict.report.capabilities, verdict.report.level))
     return response
 
 
@@ -129,6 +147,25 @@ def _template(request: pb.SendMessageRequest, violations: list[Violation]) -> Te
         if finding.severity is Severity.ERROR
     )
     return template
+
+
+def _step(step: ProbeStep) -> validation_pb2.Step:
+    return validation_pb2.Step(
+        stage=step.name,
+        status=_STEP_STATUSES[step.status],
+        duration=None if step.seconds is None else to_duration(step.seconds),
+        detail=step.detail,
+    )
+
+
+def _capabilities(offered: Capabilities, level: Level | None) -> validation_pb2.Capabilities:
+    return validation_pb2.Capabilities(
+        extensions=offered.extensions,
+        auth_mechanisms=offered.auth_mechanisms,
+        max_message_size=offered.max_message_size,
+        tls_version=offered.tls_version,
+        level=level.name if level is not None else "",
+    )
 
 
 def _finding(finding: Finding) -> validation_pb2.Finding:

@@ -9,22 +9,29 @@ import structlog
 
 from smtpconnector.v1 import connector_service_pb2 as pb
 from smtpconnector.v1 import connector_service_pb2_grpc
+from smtpconnector_server.delivery.check import check
 from smtpconnector_server.delivery.composition import compose
 from smtpconnector_server.failure import Failure, Reason, Stage
 from smtpconnector_server.rpc import mapping
 from smtpconnector_server.rpc.callers import CALLER
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import grpc
 
+    from smtpconnector_server.config.origin import Origin
     from smtpconnector_server.delivery.sender import Sender
     from smtpconnector_server.rpc.configurations import Configurations
     from smtpconnector_server.rpc.limits import Limits
+    from smtpconnector_server.smtp.probe import Probe
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
 _MAX_SECONDS: Final = 120.0
 """For a caller who sets no deadline, or a longer one."""
+_MAX_CHECK_SECONDS: Final = 30.0
+"""The same for a check: somebody waits for it at a form."""
 _ANSWER_MARGIN_SECONDS: Final = 0.25
 _ANSWER_MARGIN_SHARE: Final = 0.1
 
@@ -33,10 +40,16 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
     """The service's methods."""
 
     def __init__(
-        self, configurations: Configurations, sender: Sender, limits: Limits, metadata: pb.GetMetadataResponse
+        self,
+        configurations: Configurations,
+        sender: Sender,
+        probes: Mapping[Origin, Probe],
+        limits: Limits,
+        metadata: pb.GetMetadataResponse,
     ) -> None:
         self._configurations = configurations
         self._sender = sender
+        self._probes = probes
         self._limits = limits
         self._metadata = metadata
 
@@ -44,20 +57,31 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
         """Tell what the connector is."""
         return self._metadata
 
-    async def ValidateConfig(self, request: pb.ValidateConfigRequest, context: Context) -> pb.ValidateConfigResponse:  # noqa: ARG002, N802 - the contract's
+    async def ValidateConfig(self, request: pb.ValidateConfigRequest, context: Context) -> pb.ValidateConfigResponse:  # noqa: N802 - the contract's
         """Tell everything that is wrong with a configuration."""
         caller = CALLER.get()
         with self._limits.call(caller.name):
+            within = _seconds_to_answer(context, at_most=_MAX_CHECK_SECONDS)
             started = time.monotonic()
-            mapping.check_validate_request(request)
+            depth, recipient = mapping.to_depth(request)
             configuration = self._configurations.find(request.config, caller)
-            return mapping.to_validate_response(configuration.checked, seconds=time.monotonic() - started)
+            seconds_read = time.monotonic() - started
+            verdict = await check(
+                configuration.checked,
+                depth,
+                probe=self._probes[configuration.origin],
+                seconds_read=seconds_read,
+                within=within - seconds_read,
+                recipient=recipient,
+                is_typed=request.config.HasField("smtp"),
+            )
+            return mapping.to_validate_response(configuration.checked.connector, verdict)
 
     async def SendMessage(self, request: pb.SendMessageRequest, context: Context) -> pb.SendMessageResponse:  # noqa: N802 - the contract's
         """Send one mail."""
         caller = CALLER.get()
         with self._limits.call(caller.name):
-            within = _seconds_to_answer(context)
+            within = _seconds_to_answer(context, at_most=_MAX_SECONDS)
             wish = mapping.to_wish(request)
             configuration = self._configurations.find(request.config, caller)
             composed = compose(wish, configuration.require())
@@ -84,10 +108,10 @@ async def _forbid_repetition(context: Context) -> None:
         raise Failure(Reason.CANCELLED, "The caller has gone before the message was sent.", stage=Stage.DATA) from error
 
 
-def _seconds_to_answer(context: Context) -> float:
+def _seconds_to_answer(context: Context, *, at_most: float) -> float:
     """Return how long the work may take, so that the caller hears the answer before his own deadline."""
     remaining = cast("float | None", context.time_remaining())  # the stub does not know of calls without a deadline
     if remaining is None:
-        return _MAX_SECONDS
+        return at_most
     margin = min(_ANSWER_MARGIN_SECONDS, remaining * _ANSWER_MARGIN_SHARE)
-    return max(0.0, min(remaining - margin, _MAX_SECONDS))
+    return max(0.0, min(remaining - margin, at_most))
