@@ -23,20 +23,6 @@ _MAX_ENDPOINTS: Final = 1024
 _LOSSES: Final = 2
 """Connections lost in a flight, one after the other, that are put down to the flight: one alone happens anywhere."""
 
-SINGLE_FLIGHT_HOSTS: Final = frozenset(
-    {"smtp.gmail.com", "smtp-relay.gmail.com", "smtp.office365.com", "smtp-mail.outlook.com"}
-)
-"""Providers known to read MAIL, RCPT and BDAT LAST from one segment. RFC 3030, section 2, asks a client to wait for the
-replies to MAIL and RCPT first, but large senders do not, and these servers are built for them."""
-
-
-def is_trusted_with_single_flight(server: Server) -> bool:
-    """Tell whether a server may get commands and message in one flight, if it offers what that needs.
-
-    Its mails are worth making so that no line of them can be taken for a command.
-    """
-    return server.single_flight or server.host.lower() in SINGLE_FLIGHT_HOSTS
-
 
 class LevelMemory:
     """The highest level that each endpoint is given."""
@@ -51,7 +37,7 @@ class LevelMemory:
         """Return the highest level that may be used with a server."""
         level = Level.SERIAL
         if capabilities.pipelining:
-            may_fly = capabilities.chunking and is_trusted_with_single_flight(server)
+            may_fly = capabilities.chunking and server.single_flight
             level = Level.SINGLE_FLIGHT if may_fly else Level.PIPELINING
         endpoint = (server.host, server.port)
         if endpoint in self._lowered:

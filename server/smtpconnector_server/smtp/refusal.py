@@ -20,6 +20,7 @@ RATE_LIMIT_SECONDS: Final = 60.0
 
 _CLOSING: Final = 421
 _BAD_SEQUENCE: Final = 503
+_FIRST_SOMETHING_ELSE: Final = 530
 _TIMED_OUT: Final = "4.4.2"
 _BAD_SENDER: Final = frozenset({"4.1.7", "4.1.8", "5.1.7", "5.1.8"})
 """Servers that check the sender late say so in reply to RCPT."""
@@ -47,8 +48,8 @@ _SENTENCES: Final = {
     Reason.SMTP_RATE_LIMITED: "{host} limits the rate of mails or log-ins ({codes}). Send more slowly, or ask for a"
     " higher limit.",
     Reason.SMTP_TLS_TEMPORARY: "{host} cannot start TLS at the moment ({codes}). Try again later.",
-    Reason.SMTP_TLS_REQUIRED: "{host} offers STARTTLS and refuses it ({codes}). Ask its operator, or use the port for"
-    " implicit TLS.",
+    Reason.SMTP_TLS_REQUIRED: "{host} asks for TLS that was not started, or does not start it ({codes}). Do not switch TLS"
+    " off, or use the port for implicit TLS.",
     Reason.SMTP_AUTH_FAILED: "{host} refused the credentials ({codes}). Check the user name and the password or token;"
     " some providers want an app password.",
     Reason.SMTP_AUTH_TEMPORARY: "{host} could not check the credentials at the moment ({codes}). Try again later.",
@@ -149,6 +150,8 @@ def _mail(reply: Reply) -> Reason:
         if reply.enhanced_code == _TIMED_OUT or _SESSION_IS_FULL.search(reply.text):
             return Reason.SMTP_SERVICE_UNAVAILABLE
         return Reason.SMTP_SENDER_DEFERRED
+    if _wants_tls(reply):
+        return Reason.SMTP_TLS_REQUIRED
     if _wants_auth(reply):
         return Reason.SMTP_AUTH_REQUIRED
     if reply.code == _BAD_SEQUENCE:
@@ -223,8 +226,12 @@ def _is_too_large(reply: Reply) -> bool:
     return reply.code == 552 and not is_other  # noqa: PLR2004 - RFC 1870, section 6
 
 
+def _wants_tls(reply: Reply) -> bool:
+    return reply.code == _FIRST_SOMETHING_ELSE and "STARTTLS" in reply.text.upper()  # RFC 3207, section 4
+
+
 def _wants_auth(reply: Reply) -> bool:
-    return reply.code == 530 or _AUTH_FIRST.search(reply.text) is not None  # noqa: PLR2004 - RFC 4954, section 6
+    return reply.code == _FIRST_SOMETHING_ELSE or _AUTH_FIRST.search(reply.text) is not None  # RFC 4954, section 6
 
 
 def _retry_after(reason: Reason, reply: Reply) -> float | None:

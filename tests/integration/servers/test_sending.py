@@ -137,6 +137,11 @@ async def test_finds_implicit_tls_spoken_to_a_port_of_starttls(mail_server: Mail
     assert (failure.reason, failure.outcome) == (Reason.SMTP_TLS_PROTOCOL_MISMATCH, Outcome.NOT_SENT)
 
 
+async def test_is_told_that_it_must_start_tls(mail_server: MailServer, pool: SessionPool) -> None:
+    failure = await failure_of(Letter(), pool, configuration(mail_server.starttls_port, Access.CLEAR))
+    assert failure.reason is Reason.SMTP_TLS_REQUIRED
+
+
 async def test_is_told_that_it_must_log_in(mail_server: MailServer, pool: SessionPool) -> None:
     server = replace(configuration(mail_server.tls_port, Access.IMPLICIT_TLS), auth=None)
     failure = await failure_of(Letter(), pool, server)

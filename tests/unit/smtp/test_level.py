@@ -5,7 +5,7 @@ import pytest
 from smtpconnector_server.config.model import Server, TlsMode
 from smtpconnector_server.failure import Stage
 from smtpconnector_server.smtp.capabilities import Capabilities
-from smtpconnector_server.smtp.level import REMEMBERED_SECONDS, LevelMemory, is_trusted_with_single_flight
+from smtpconnector_server.smtp.level import REMEMBERED_SECONDS, LevelMemory
 from smtpconnector_server.smtp.reply import Reply
 from smtpconnector_server.smtp.transaction import Accepted, Broken, Command, End, Fault, Level, Refused
 
@@ -28,31 +28,21 @@ class Clock:
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "host", "single_flight", "level"),
+    ("capabilities", "single_flight", "level"),
     [
-        (Capabilities(), "smtp.gmail.com", True, Level.SERIAL),
-        (Capabilities(chunking=True), "smtp.gmail.com", True, Level.SERIAL),
-        (Capabilities(pipelining=True), "smtp.gmail.com", False, Level.PIPELINING),
-        (BOTH, "mail.example", False, Level.PIPELINING),
-        (BOTH, "mail.example", True, Level.SINGLE_FLIGHT),
-        (BOTH, "smtp.gmail.com", False, Level.SINGLE_FLIGHT),
-        (BOTH, "SMTP.Office365.com", False, Level.SINGLE_FLIGHT),
+        (Capabilities(), True, Level.SERIAL),
+        (Capabilities(chunking=True), True, Level.SERIAL),
+        (Capabilities(pipelining=True), True, Level.PIPELINING),
+        (BOTH, False, Level.PIPELINING),
+        (BOTH, True, Level.SINGLE_FLIGHT),
     ],
 )
 def test_begins_with_the_highest_level_that_is_offered_and_trusted(
     capabilities: Capabilities,
-    host: str,
     single_flight: bool,  # noqa: FBT001
     level: Level,
 ) -> None:
-    configured = server(host, single_flight=single_flight)
-    assert LevelMemory().level(configured, capabilities) is level
-
-
-def test_says_whose_mails_are_to_be_made_for_single_flight() -> None:
-    assert is_trusted_with_single_flight(server("smtp.gmail.com"))
-    assert is_trusted_with_single_flight(server(single_flight=True))
-    assert not is_trusted_with_single_flight(server())
+    assert LevelMemory().level(server(single_flight=single_flight), capabilities) is level
 
 
 @pytest.mark.parametrize(
