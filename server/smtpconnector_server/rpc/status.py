@@ -94,6 +94,8 @@ _RETRY_SECONDS: Final = 1.0
 """The delay named for a retry that is right but of which nothing more is known."""
 _RETRY_SECONDS_LIMITED: Final = 30.0
 """The same where a limit was hit."""
+_LEAST_RETRY_SECONDS: Final = 1.0
+"""What a retry needs of the caller's time to be worth it."""
 
 
 def retry_seconds(failure: Failure) -> float | None:
@@ -123,14 +125,14 @@ def trailing_metadata(
 ) -> tuple[tuple[str, str | bytes], ...]:
     """Return the trailing metadata of a failed call: the details, and the delay that gRPC clients obey (gRFC A6).
 
-    A delay that does not fit into the ``remaining`` seconds of the call says "do not retry" instead: a client would
-    wait for its own deadline and never see the details.
+    A delay that leaves a retry no time within the ``remaining`` seconds of the call says "do not retry" instead: a
+    client would wait for its own deadline, never see the details and have to think that the mail may have left.
     """
     details = ("grpc-status-details-bin", status.SerializeToString())
     seconds = retry_seconds(failure)
     if CODES[failure.reason] is not _Code.UNAVAILABLE or seconds is None:
         return (details,)
-    fits = remaining is None or seconds < remaining
+    fits = remaining is None or seconds + _LEAST_RETRY_SECONDS < remaining
     return details, ("grpc-retry-pushback-ms", str(math.ceil(seconds * 1000)) if fits else "-1")
 
 

@@ -60,9 +60,10 @@ def test_unavailable_tells_machines_and_people_when_to_retry() -> None:
     assert dict(trailing_metadata(failure, to_status(failure)))["grpc-retry-pushback-ms"] == "2500"
 
 
-def test_a_delay_beyond_the_callers_deadline_stops_the_retries() -> None:
+@pytest.mark.parametrize("remaining", [5.0, 59.9, 60.1])
+def test_a_delay_that_leaves_a_retry_no_time_before_the_callers_deadline_stops_the_retries(remaining: float) -> None:
     failure = Failure(Reason.SMTP_CONNECT_FAILED, "x", stage=Stage.CONNECT, retry_after=60)
-    trailing = dict(trailing_metadata(failure, to_status(failure), remaining=5.0))
+    trailing = dict(trailing_metadata(failure, to_status(failure), remaining=remaining))
     assert trailing["grpc-retry-pushback-ms"] == "-1"
 
 
