@@ -12,6 +12,7 @@ from smtpconnector_server.cli.terminal import (
     NO,
     OK,
     UNREACHABLE,
+    WRONG_USAGE,
     CommandFailed,
     Subparsers,
     add_address,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from smtpconnector import SentMessage, SmtpConnectorError
 
 _TEST_CODE = "000000"
-_USAGE_ERROR = 2
 
 
 def add_parser(commands: Subparsers[Any]) -> None:
@@ -70,9 +70,9 @@ def _payload(text: str | None) -> dict[str, Any]:
     try:
         payload = json.loads(text)
     except ValueError as error:
-        raise CommandFailed(f"--payload is not JSON: {error}", _USAGE_ERROR) from None
+        raise CommandFailed(f"--payload is not JSON: {error}", WRONG_USAGE) from None
     if not isinstance(payload, dict):
-        raise CommandFailed('--payload must be a JSON object such as {"code": "123456"}', _USAGE_ERROR)
+        raise CommandFailed('--payload must be a JSON object such as {"code": "123456"}', WRONG_USAGE)
     return payload
 
 

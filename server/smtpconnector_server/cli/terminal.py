@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 OK: Final = 0
 NO: Final = 1
+WRONG_USAGE: Final = 2  # as argparse
 UNREACHABLE: Final = 69  # EX_UNAVAILABLE of sysexits.h
 CONFIG_WRONG: Final = 78  # EX_CONFIG
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from smtpconnector_server.config.model import Auth, Server
     from smtpconnector_server.failure import Failure
     from smtpconnector_server.smtp.capabilities import Capabilities
+    from smtpconnector_server.smtp.certificate import ShownCertificate
     from smtpconnector_server.smtp.probe import Report
 
 SOON_DAYS: Final = 14
@@ -70,7 +71,11 @@ def diagnose(report: Report, server: Server, *, is_typed: bool = False) -> tuple
     if report.failure is not None:
         failure = report.failure
         field = _field(failure, server.auth, is_typed=is_typed)
-        findings.error(field, failure.reason, failure.message, hint_for(server.host, failure.reason))
+        message, hint = failure.message, hint_for(server.host, failure.reason)
+        if failure.reason is Reason.SMTP_TLS_CERTIFICATE_INVALID and report.certificate is not None:
+            message += f" It shows a {report.certificate.describe()}."
+            hint = _certificate_hint(report.certificate, server)
+        findings.error(field, failure.reason, message, hint)
 
     def path(field: str) -> str:
         return _TYPED.get(field, field) if is_typed else field
@@ -96,8 +101,20 @@ def diagnose(report: Report, server: Server, *, is_typed: bool = False) -> tuple
         )
     if not offered.tls_version:
         _look_at_clear_text(report, server, path("ignoreTLS"), findings)
-    _look_at_speed(offered, report.level, server, findings)
+    if offered.tls_version or not report.starttls_offered or server.tls_mode is TlsMode.DISABLED:
+        _look_at_extensions(offered, report.level, server, findings)
     return findings.report()
+
+
+def _certificate_hint(certificate: ShownCertificate, server: Server) -> str:
+    if certificate.days_left() < 0:
+        return "Have it renewed, or ask the server's operator to."
+    if certificate.names and not certificate.is_for(server.tls.server_name or server.host):
+        return f"Connect by a name that it is for ({', '.join(certificate.names)}), or set tls.servername to that name."
+    return (
+        "Trust the certificate of its authority by giving it as PEM text in tls.ca; of a public authority, the server"
+        " has to send the intermediate certificates too."
+    )
 
 
 def _look_at_clear_text(report: Report, server: Server, switch: str, findings: Findings) -> None:
@@ -109,7 +126,7 @@ def _look_at_clear_text(report: Report, server: Server, switch: str, findings: F
             f"{' and credentials' if server.auth is not None else ''} go over the network in the clear.",
             f"Leave {switch} out.",
         )
-    elif server.tls_mode is TlsMode.STARTTLS_OFFERED and not report.starttls_offered:
+    elif server.tls_mode is TlsMode.STARTTLS_OFFERED and server.auth is None and not report.starttls_offered:
         findings.warning(
             "port",
             "NO_TLS",
@@ -118,7 +135,7 @@ def _look_at_clear_text(report: Report, server: Server, switch: str, findings: F
         )
 
 
-def _look_at_speed(offered: Capabilities, level: Level | None, server: Server, findings: Findings) -> None:
+def _look_at_extensions(offered: Capabilities, level: Level | None, server: Server, findings: Findings) -> None:
     if not offered.pipelining:
         findings.info(
             "host", "NO_PIPELINING", f"{server.host} does not offer PIPELINING: a mail takes four round trips."

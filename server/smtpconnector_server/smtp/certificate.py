@@ -28,7 +28,7 @@ class ShownCertificate:
     """A server's certificate and the chain that it sent with it."""
 
     names: tuple[str, ...]
-    """Host names and IP addresses that it is for, a few of them; the wildcard included."""
+    """Host names and IP addresses that it is for, the first ones; such as ``*.example.com`` too."""
     issuers: tuple[str, ...]
     """Who issued it, who issued the next one of the chain, and so on."""
     expires_at: datetime
@@ -51,6 +51,11 @@ class ShownCertificate:
     def days_left(self) -> int:
         """Return for how many days it is still valid; negative when it no longer is."""
         return (self.expires_at - datetime.now(UTC)).days
+
+    def is_for(self, name: str) -> bool:
+        """Tell whether it is for a name; a wildcard stands for one label (RFC 9525, section 6.3)."""
+        _, _, domain = name.partition(".")
+        return name in self.names or f"*.{domain}" in self.names
 
     def describe(self) -> str:
         """Say all of it in a line."""
@@ -81,7 +86,7 @@ def _names(certificate: Certificate) -> tuple[str, ...]:
     except ExtensionNotFound:
         return ()  # RFC 9525, section 2: the common name is no name of a server
     names = [*alternatives.get_values_for_type(DNSName), *map(str, alternatives.get_values_for_type(IPAddress))]
-    return tuple(_clean(name) for name in names[:_MAX_NAMES])
+    return tuple(_clean(name.lower()) for name in names[:_MAX_NAMES])
 
 
 def _common_name(name: Name) -> str:

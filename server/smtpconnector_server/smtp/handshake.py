@@ -30,7 +30,7 @@ def handshake_failure(error: Exception, server: Server, stage: Stage) -> Failure
         stage: TLS from the first octet, or STARTTLS.
     """
     if isinstance(error, ssl.SSLCertVerificationError):
-        words = _UNPRINTABLE.sub("?", error.verify_message)
+        words = _UNPRINTABLE.sub("?", error.verify_message).rstrip(".")
         return Failure(
             Reason.SMTP_TLS_CERTIFICATE_INVALID,
             f"The certificate of {server.host} is not valid: {words}. Connect by the name that it is for, trust its"
