@@ -24,9 +24,15 @@ _AT_ONCE: Final[Mapping[Reason, int]] = {Reason.SMTP_AUTH_FAILED: 1, Reason.SMTP
 
 
 class Breaker:
-    """Decides whether sessions may be opened. Times are seconds of any one clock."""
+    """Decides whether sessions may be opened. Times are seconds of any one clock.
 
-    def __init__(self) -> None:
+    Args:
+        is_proven: Whether sessions may be opened side by side before one has been. Not with credentials: a wrong
+            password would be tried as often.
+    """
+
+    def __init__(self, *, is_proven: bool = True) -> None:
+        self._is_proven = is_proven
         self._failures = 0
         self._pause = 0.0
         """Of the breaker; 0 while it is closed."""
@@ -52,6 +58,7 @@ class Breaker:
 
     def succeed(self) -> None:
         """Take a session that was opened."""
+        self._is_proven = True
         self._failures = 0
         self._pause = 0.0
         self._until = 0.0
@@ -64,7 +71,7 @@ class Breaker:
             now: The time.
             under_way: Sessions that are being opened.
         """
-        if self.is_closed:
+        if self._is_proven and not self._failures:
             return None
         return 0 if now < self._until or under_way else 1
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import OrderedDict
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -17,11 +18,13 @@ from smtpconnector_server.smtp.breaker import Breaker, repeated
 from smtpconnector_server.smtp.events import (
     BreakerClosed,
     BreakerOpened,
+    SessionAwaited,
     SessionClosed,
     SessionFailed,
     SessionOpened,
     tell_nobody,
 )
+from smtpconnector_server.smtp.laps import Laps
 from smtpconnector_server.smtp.opening import Opener
 from smtpconnector_server.smtp.roster import Roster, Status
 
@@ -66,6 +69,7 @@ class SessionPool:
         self.opener = Opener(dialer, tokens=tokens, hook=hook)
         self._hook = hook
         self._max_servers = max_servers
+        self._clock = time.monotonic
         self._fleets: OrderedDict[Server, _Fleet] = OrderedDict()
         """The last used last."""
         self._is_closing = False
@@ -83,7 +87,7 @@ class SessionPool:
         if self._is_closing:
             raise _shutting_down(server)
         fleet = self._fleet(server)
-        berth = await fleet.borrow()
+        berth = await self._borrow(fleet, server)
         try:
             yield fleet.lend(berth)
         except BaseException as error:
@@ -104,6 +108,15 @@ class SessionPool:
         self._is_closing = True
         await asyncio.gather(*(fleet.close(grace) for fleet in self._fleets.values()))
         self._fleets.clear()
+
+    async def _borrow(self, fleet: _Fleet, server: Server) -> Berth[Session]:
+        began, was_lent = self._clock(), False
+        try:
+            berth = await fleet.borrow()
+            was_lent = True
+        finally:
+            self._hook(SessionAwaited(server.host, server.port, self._clock() - began, was_lent))
+        return berth
 
     def _fleet(self, server: Server) -> _Fleet:
         fleet = self._fleets.get(server)
@@ -137,7 +150,9 @@ class _Fleet:
         self._hook = hook
         self._loop = asyncio.get_running_loop()
         self._roster: Roster[Session, _Waiter] = Roster(server.pool)
-        self._breaker = Breaker()
+        self._breaker = Breaker(is_proven=server.auth is None)
+        self._owed = 0
+        """Openings that failed since one succeeded, and that nobody has heard of yet."""
         self._openings: dict[Berth[Session], asyncio.Task[None]] = {}
         self._wires: set[Wire] = set()
         """Whose sockets are open."""
@@ -161,8 +176,10 @@ class _Fleet:
         except BaseException:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self.take_back(waiter.result())  # lent in the very moment in which the caller gave up
-            elif waiter in self._roster.waiting:
-                self._roster.waiting.remove(waiter)
+            else:
+                needless = self._roster.leave(waiter)
+                if needless is not None:  # the next one shall not wait for what this one waited for in vain
+                    self._openings[needless].cancel()
             raise
 
     def lend(self, berth: Berth[Session]) -> Session:
@@ -260,12 +277,13 @@ class _Fleet:
         self._act()
 
     async def _open(self, berth: Berth[Session]) -> None:
-        began = self._loop.time()
+        laps = Laps(self._loop.time)
         try:
-            session = await self._opener.open(self._server)
+            session = await self._opener.open(self._server, on_step=laps.note)
         except Failure as failure:
             self._roster.strike(berth)
-            self._hook(SessionFailed(self._server.host, self._server.port, self._loop.time() - began, failure))
+            laps.note(failure.stage)
+            self._hook(SessionFailed(self._server.host, self._server.port, laps.seconds, failure, laps.done))
             self._note_failure(failure)
         except BaseException as error:
             self._roster.strike(berth)
@@ -274,29 +292,33 @@ class _Fleet:
             else:
                 raise
         else:
-            self._note_success(berth, session, self._loop.time() - began)
+            self._note_success(berth, session, laps)
         finally:
             del self._openings[berth]
             self._act()
 
-    def _note_success(self, berth: Berth[Session], session: Session, seconds: float) -> None:
+    def _note_success(self, berth: Berth[Session], session: Session, laps: Laps) -> None:
         host, port = self._server.host, self._server.port
-        self._hook(SessionOpened(host, port, seconds, session.capabilities))
+        self._hook(SessionOpened(host, port, laps.seconds, session.capabilities, laps.done))
         self._wires.add(session.wire)
         session.wire.gone.add_done_callback(lambda _gone: self._wires.discard(session.wire))
         session.wire.on_closed = lambda why: self._note_end(berth, session, why)
         if not self._breaker.is_closed:
             self._hook(BreakerClosed(host, port))
         self._breaker.succeed()
+        self._owed = 0
         self._roster.moor(berth, session, self._loop.time())
 
     def _note_failure(self, failure: Failure) -> None:
         pause = self._breaker.fail(failure, self._loop.time())
         if pause:
             self._hook(BreakerOpened(self._server.host, self._server.port, pause, failure))
-        # While other sessions work, those who wait can have one of them: perhaps the provider allows no more.
-        if self._roster.waiting and not self._roster.count(Status.LENT) + self._roster.count(Status.IDLE):
-            self._fail_first(failure)
+        # While there are other sessions, those who wait can have one of them: perhaps the provider allows no more.
+        self._owed += 1
+        if not self._roster.berths:
+            for _ in range(self._owed):
+                self._fail_first(failure)
+            self._owed = 0
 
     def _note_end(self, berth: Berth[Session], session: Session, why: str) -> None:
         self._hook(SessionClosed(self._server.host, self._server.port, why, session.messages))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from itertools import islice
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Status(Enum):
 class Berth(Generic[S]):
     """The place of one session."""
 
+    cause: object = None
+    """Whoever made it necessary; the session may be lent to another."""
     status: Status = Status.OPENING
     session: S | None = None
     """There unless it is being opened."""
@@ -122,13 +125,25 @@ class Roster(Generic[S, W]):
             berth.leases += 1
             plan.lend.append((self.waiting.popleft(), berth))
         # 3. A session is opened for each who waits still, within the limits.
-        wanted = len(self.waiting) - self.count(Status.OPENING)
+        served = self.count(Status.OPENING)
         room = self._limits.max_connections - len(self.berths)
-        for _ in range(min(wanted, room, wanted if openings is None else openings)):
-            berth = Berth()
+        if openings is not None:
+            room = min(room, openings)
+        for waiter in islice(self.waiting, served, served + max(0, room)):
+            berth = Berth(waiter)
             self.berths.append(berth)
             plan.open.append(berth)
         return plan
+
+    def leave(self, waiter: W) -> Berth[S] | None:
+        """Let somebody go who waits. Return the opening, if there is one, that nobody needs any more: his, or any."""
+        if waiter not in self.waiting:
+            return None
+        self.waiting.remove(waiter)
+        openings = [berth for berth in self.berths if berth.status is Status.OPENING]
+        if len(openings) <= len(self.waiting):
+            return None
+        return next((berth for berth in openings if berth.cause == waiter), openings[-1])
 
     def next_change(self) -> float | None:
         """Return when the next idle session wears out. None: there is none."""
@@ -145,6 +160,8 @@ class Roster(Generic[S, W]):
         session = berth.session
         if session is None or not session.is_open:
             return "closed by the server"
+        if self.waiting and not berth.leases:
+            return ""  # whatever the limits, what was opened for somebody is lent to somebody
         if session.messages >= self._limits.max_messages:
             return "enough messages"
         if now >= berth.opened_at + self._limits.max_age_seconds:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from harness.certificates import ca_pem
 from harness.sasl import Credentials
-from harness.smtp_server import SmtpServer
-
 from smtpconnector_server.config.model import LoginAuth, LoginMechanism, Server, Timeouts, TlsMode, TlsOptions
 from smtpconnector_server.config.secret import Secret
 from smtpconnector_server.smtp.dialer import Dialer
 from smtpconnector_server.smtp.envelope import Envelope
 from smtpconnector_server.smtp.opening import Opener
 from smtpconnector_server.smtp.pool import SessionPool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from harness.smtp_server import SmtpServer
 
 
 def server_for(smtp: SmtpServer, **changes: Any) -> Server:

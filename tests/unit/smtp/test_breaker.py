@@ -47,6 +47,22 @@ def test_repeats_the_last_failure_with_the_time_that_is_left() -> None:
     assert breaker.refusal(101.0) is not repeated
 
 
+def test_opens_one_at_a_time_until_the_credentials_are_proven() -> None:
+    breaker = Breaker(is_proven=False)
+    assert breaker.openings(0.0, 0) == 1
+    assert breaker.openings(0.0, 1) == 0
+    breaker.succeed()
+    assert breaker.openings(0.0, 1) is None
+
+
+def test_opens_one_at_a_time_after_a_failure() -> None:
+    breaker = Breaker()
+    breaker.fail(failure(), 0.0)
+    assert breaker.openings(0.0, 0) == 1
+    assert breaker.openings(0.0, 1) == 0
+    assert breaker.refusal(0.0) is None
+
+
 def test_allows_one_trial_after_the_pause() -> None:
     breaker = opened()
     assert breaker.openings(FIRST_PAUSE, 0) == 1

@@ -68,6 +68,16 @@ def test_closes_what_is_old_and_what_has_sent_enough() -> None:
     assert [why for _, why in made.plan(60.5, openings=None).close] == ["old", "enough messages"]
 
 
+def test_lends_a_new_session_once_whatever_the_limits() -> None:
+    made: Roster[FakeSession, str] = Roster(PoolLimits(idle_seconds=0.0, max_age_seconds=0.0, max_messages=0))
+    made.waiting.append("a")
+    [berth] = made.plan(0.0, openings=None).open
+    made.moor(berth, FakeSession(), 1.0)
+    assert lent_to(made.plan(1.0, openings=None)) == ["a"]
+    made.give_back(berth, 2.0)
+    assert [closed for closed, _ in made.plan(2.0, openings=None).close] == [berth]
+
+
 def test_does_not_lend_what_is_closed() -> None:
     made = roster("a", sessions=1)
     assert made.berths[0].session is not None
@@ -85,6 +95,19 @@ def test_counts_leases_so_that_a_used_session_is_known() -> None:
     assert made.plan(1.0, openings=None).lend[0][1].leases == 2
     made.take_from(made.berths[0])
     assert (made.berths[0].leases, made.berths[0].status) == (1, Status.IDLE)
+
+
+def test_an_opening_is_needless_when_whoever_it_was_for_has_gone() -> None:
+    made = roster("abc")
+    first, second, third = made.plan(0.0, openings=None).open
+    assert made.leave("b") is second
+    made.strike(second)
+    made.moor(first, FakeSession(), 1.0)
+    assert lent_to(made.plan(1.0, openings=None)) == ["a"]
+    made.waiting.append("d")
+    assert made.leave("d") is None
+    assert made.leave("c") is third
+    assert made.leave("c") is None
 
 
 class RosterMachine(RuleBasedStateMachine):
@@ -106,9 +129,10 @@ class RosterMachine(RuleBasedStateMachine):
         for waiter, berth in plan.lend:
             assert berth.session is not None
             assert berth.session.is_open
-            assert berth.session.messages < LIMITS.max_messages
-            assert self.now < berth.opened_at + LIMITS.max_age_seconds
-            assert self.now < berth.idle_since + LIMITS.idle_seconds
+            if berth.leases > 1:
+                assert berth.session.messages < LIMITS.max_messages
+                assert self.now < berth.opened_at + LIMITS.max_age_seconds
+                assert self.now < berth.idle_since + LIMITS.idle_seconds
             assert berth not in self.lent.values()
             self.lent[waiter] = berth
         for berth, _ in plan.close:
@@ -129,7 +153,10 @@ class RosterMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.roster.waiting)
     @rule(data=st.data())
     def give_up(self, data: st.DataObject) -> None:
-        self.roster.waiting.remove(data.draw(st.sampled_from(list(self.roster.waiting))))
+        needless = self.roster.leave(data.draw(st.sampled_from(list(self.roster.waiting))))
+        if needless is not None:
+            assert needless.status is Status.OPENING
+            self.roster.strike(needless)
         self.act()
 
     @precondition(lambda self: self.roster.count(Status.OPENING))
