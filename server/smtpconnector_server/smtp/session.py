@@ -97,7 +97,7 @@ class Session:
         while True:
             level = self.level
             # One at a time a RSET costs a round trip: it goes only where there is something to clear.
-            reset = self._is_dirty if level is Level.SERIAL else self._is_dirty or self.messages > 1
+            reset = self._is_dirty or (level > Level.SERIAL and (self.was_used or self.messages > 1))
             transaction = Transaction(envelope, message, level=level, parameters=parameters, reset=reset)
             self._is_dirty = True
             end = await self.wire.run(transaction, on_commit)
