@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from smtpconnector_server.failure import Failure
+    from smtpconnector_server.failure import Failure, Stage
     from smtpconnector_server.smtp.capabilities import Capabilities
     from smtpconnector_server.smtp.transaction import Level
+
+Lap: TypeAlias = "tuple[Stage, float]"
+"""A step of opening a session, and the seconds that it took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,8 @@ class SessionOpened:
     seconds: float
     """What it took."""
     capabilities: Capabilities
+    laps: tuple[Lap, ...]
+    """The steps, in order. EHLO is there twice where STARTTLS was used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,32 @@ class SessionFailed:
     port: int
     seconds: float
     failure: Failure
+    laps: tuple[Lap, ...]
+    """The steps, in order; the last one is that which failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionAwaited:
+    """A mail got a session, or gave up waiting for one."""
+
+    host: str
+    port: int
+    seconds: float
+    was_lent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionEnded:
+    """A mail was tried on a session."""
+
+    host: str
+    port: int
+    level: Level
+    """The one that it ended at."""
+    round_trips: int
+    seconds: float
+    failure: Failure | None
+    """None: the server accepted the mail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +109,27 @@ class BreakerClosed:
     port: int
 
 
-WireEvent: TypeAlias = SessionOpened | SessionFailed | SessionClosed | SteppedDown | BreakerOpened | BreakerClosed
+@dataclass(frozen=True, slots=True)
+class TokenRenewed:
+    """A token end point was asked for an OAuth 2.0 access token."""
+
+    token_url: str
+    seconds: float
+    failure: Failure | None
+    """None: it gave one."""
+
+
+WireEvent: TypeAlias = (
+    SessionOpened
+    | SessionFailed
+    | SessionAwaited
+    | TransactionEnded
+    | SessionClosed
+    | SteppedDown
+    | BreakerOpened
+    | BreakerClosed
+    | TokenRenewed
+)
 WireHook: TypeAlias = Callable[[WireEvent], None]
 
 

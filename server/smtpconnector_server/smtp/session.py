@@ -5,10 +5,11 @@ What :meth:`Session.send` returns or raises is the truth about the mail, as ``fa
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from smtpconnector_server.failure import Failure, Reason, Stage
-from smtpconnector_server.smtp.events import SteppedDown
+from smtpconnector_server.smtp.events import SteppedDown, TransactionEnded
 from smtpconnector_server.smtp.refusal import breakdown, refusal
 from smtpconnector_server.smtp.transaction import Accepted, Broken, Level, Refused, Transaction
 
@@ -94,6 +95,7 @@ class Session:
         """
         parameters = self._mail_parameters(envelope, message)
         self.messages += 1
+        began, round_trips = time.monotonic(), 0
         while True:
             level = self.level
             # One at a time a RSET costs a round trip: it goes only where there is something to clear.
@@ -101,14 +103,18 @@ class Session:
             transaction = Transaction(envelope, message, level=level, parameters=parameters, reset=reset)
             self._is_dirty = True
             end = await self.wire.run(transaction, on_commit)
+            round_trips += transaction.round_trips
             self._learn(transaction.level, end)
             if isinstance(end, Accepted):
                 self._is_dirty = False
+                self._tell_end(transaction.level, round_trips, began, None)
                 return self._clean(end.reply, envelope)
             if isinstance(end, Refused) and end.blames_level and end.in_sync:
                 continue  # refused for the flight and not for the mail: in smaller ones it may pass
             self.is_stale = not self.is_open
-            raise self._failure(end, envelope)
+            failure = self._failure(end, envelope)
+            self._tell_end(transaction.level, round_trips, began, failure)
+            raise failure
 
     async def rehearse(self, envelope: Envelope, on_reply: Callable[[Command, Reply], None]) -> None:
         """Try MAIL and RCPT, then RSET. Never DATA: no mail is sent.
@@ -156,6 +162,10 @@ class Session:
         if lowered is not None:
             why = end.detail if isinstance(end, Broken) else "did not understand a flight of commands"
             self._hook(SteppedDown(self.host, self.server.port, level, lowered, why))
+
+    def _tell_end(self, level: Level, round_trips: int, began: float, failure: Failure | None) -> None:
+        seconds = time.monotonic() - began
+        self._hook(TransactionEnded(self.host, self.server.port, level, round_trips, seconds, failure))
 
     def _failure(self, end: Refused | Broken, envelope: Envelope) -> Failure:
         if isinstance(end, Broken):

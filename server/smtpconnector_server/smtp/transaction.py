@@ -159,6 +159,8 @@ class Transaction:
             self.level = Level.PIPELINING
         self.end: End | None = None
         self.is_committed = False
+        self.round_trips = 0
+        """Flights begun: each waits for its replies."""
         self.replies: list[tuple[Command, Reply]] = []
         self.on_reply: Callable[[Command, Reply], None] = lambda _command, _reply: None
         """Told each reply to a command as it comes."""
@@ -190,6 +192,7 @@ class Transaction:
         """Hand out at most :data:`CHUNK` octets to write now."""
         flight = self._flight
         self.is_committed = self.next_commits
+        self.round_trips += not self._handed_out
         octets = flight.octets[self._handed_out : self._handed_out + CHUNK]
         self._handed_out += len(octets)
         if self._handed_out == len(flight.octets):
