@@ -120,7 +120,7 @@ async def test_the_template_is_chosen_as_logto_chooses_it(
 
 @pytest.mark.parametrize("vector", [case for case in cases("recipient-policy.json") if "input" in case.values[0]])
 async def test_exactly_one_address_is_a_recipient(vector: dict[str, Any], service: Service, inbox: Inbox) -> None:
-    """Difference: rp-50 says that it is longer than 254 octets. It has 249, which RFC 5321, section 4.5.3.1.3, allows."""
+    """Difference: rp-50 says that it is longer than 254 octets. It has 249, as RFC 5321, section 4.5.3.1.3, allows."""
     if vector["ours"] == "reject" and vector["id"] != "rp-50":
         refused = await service.send_refused(to=vector["input"], type="SignIn")
         assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from smtpconnector_server.config.secret import Secret
-from smtpconnector_server.message.address import Mailbox
-from smtpconnector_server.message.template import Template
+if TYPE_CHECKING:
+    from smtpconnector_server.config.secret import Secret
+    from smtpconnector_server.message.address import Mailbox
+    from smtpconnector_server.message.template import Template
 
 
 class TlsMode(Enum):

@@ -48,8 +48,8 @@ _SENTENCES: Final = {
     Reason.SMTP_RATE_LIMITED: "{host} limits the rate of mails or log-ins ({codes}). Send more slowly, or ask for a"
     " higher limit.",
     Reason.SMTP_TLS_TEMPORARY: "{host} cannot start TLS at the moment ({codes}). Try again later.",
-    Reason.SMTP_TLS_REQUIRED: "{host} asks for TLS that was not started, or does not start it ({codes}). Do not switch TLS"
-    " off, or use the port for implicit TLS.",
+    Reason.SMTP_TLS_REQUIRED: "{host} asks for TLS that was not started, or does not start it ({codes}). Do not"
+    " switch TLS off, or use the port for implicit TLS.",
     Reason.SMTP_AUTH_FAILED: "{host} refused the credentials ({codes}). Check the user name and the password or token;"
     " some providers want an app password.",
     Reason.SMTP_AUTH_TEMPORARY: "{host} could not check the credentials at the moment ({codes}). Try again later.",
@@ -231,7 +231,8 @@ def _wants_tls(reply: Reply) -> bool:
 
 
 def _wants_auth(reply: Reply) -> bool:
-    return reply.code == _FIRST_SOMETHING_ELSE or _AUTH_FIRST.search(reply.text) is not None  # RFC 4954, section 6
+    # RFC 4954, section 6; others say it with other codes.
+    return reply.code == _FIRST_SOMETHING_ELSE or _AUTH_FIRST.search(reply.text) is not None
 
 
 def _retry_after(reason: Reason, reply: Reply) -> float | None:

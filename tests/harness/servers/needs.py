@@ -7,7 +7,12 @@ import pytest
 from harness.servers import exim, postfix, smtp_sink
 from harness.servers.programs import MissingServerError, program
 
-_CHECKS = {"postfix": postfix.check, "exim": exim.check, "smtp-sink": smtp_sink.check, "grpcurl": lambda: program("grpcurl")}
+_CHECKS = {
+    "postfix": postfix.check,
+    "exim": exim.check,
+    "smtp-sink": smtp_sink.check,
+    "grpcurl": lambda: program("grpcurl"),
+}
 
 
 @pytest.hookimpl(tryfirst=True)  # before the fixtures, which would start the server
