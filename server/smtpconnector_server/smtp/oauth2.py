@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from smtpconnector_server.config.model import AccessToken, OAuth2Auth, RefreshTokenGrant, ServiceAccountGrant
 from smtpconnector_server.failure import Failure, Reason, Stage
+from smtpconnector_server.smtp.events import TokenRenewed, tell_nobody
 from smtpconnector_server.smtp.token_request import Grant, token_form
 from smtpconnector_server.smtp.token_response import HttpAnswer, IssuedToken, read_answer, unavailable
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from smtpconnector_server.config.secret import Secret
+    from smtpconnector_server.smtp.events import WireHook
 
 _MAX_CREDENTIALS: Final = 1024
 _MIN_MARGIN_SECONDS: Final = 60.0
@@ -84,6 +86,7 @@ class TokenCache:
         post: How to reach token end points.
         clock: Seconds since the epoch.
         on_rotation: Told of every new refresh token. Here it lives in memory only, so whoever can should store it.
+        hook: Told of every renewal.
         max_credentials: Beyond it, the tokens that are cheapest to lose are forgotten.
     """
 
@@ -93,11 +96,13 @@ class TokenCache:
         *,
         clock: Callable[[], float] = time.time,
         on_rotation: Callable[[RefreshTokenRotated], None] = lambda _: None,
+        hook: WireHook = tell_nobody,
         max_credentials: int = _MAX_CREDENTIALS,
     ) -> None:
         self._post = post
         self._clock = clock
         self._on_rotation = on_rotation
+        self._hook = hook
         self._max_credentials = max_credentials
         self._credentials: OrderedDict[_Key, _Credential] = OrderedDict()
 
@@ -192,7 +197,7 @@ class TokenCache:
         return end
 
     async def _renew(self, credential: _Credential) -> _Token | Failure:
-        asked_at = self._clock()
+        asked_at, began = self._clock(), time.monotonic()
         try:
             issued = await self._fetch(credential, asked_at)
             self._rotate(credential, issued.refresh_token)
@@ -201,10 +206,12 @@ class TokenCache:
         except Failure as failure:
             if failure.retry_after is not None:
                 credential.held_off_until = self._clock() + failure.retry_after
+            self._hook(TokenRenewed(credential.grant.token_url, time.monotonic() - began, failure))
             return failure
         finally:
             credential.renewal = None
         credential.token = _token(issued, asked_at)
+        self._hook(TokenRenewed(credential.grant.token_url, time.monotonic() - began, None))
         return credential.token
 
     async def _fetch(self, credential: _Credential, now: float) -> IssuedToken:
