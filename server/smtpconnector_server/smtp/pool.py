@@ -263,13 +263,16 @@ class _Fleet:
 
     def _set_timer(self, now: float) -> None:
         """Come back when the next session wears out, or when one may be tried again for those who wait."""
-        changes = [self._roster.next_change(), self._breaker.pause_ends if self._roster.waiting else None]
-        when = max(now, min((change for change in changes if change is not None), default=math.inf))
-        if when < self._timer_at:  # a timer that is early only looks, and comes back
+        # A timer that is early only looks, and comes back; one that is late finds a session old some seconds later.
+        when = self._roster.next_change() if self._timer is None else None
+        pause_ends = self._breaker.pause_ends
+        if self._roster.waiting and pause_ends is not None and pause_ends > now:
+            when = min(pause_ends, when or math.inf)
+        if when is not None and when < self._timer_at:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self._loop.call_at(when, self._on_timer)
-            self._timer_at = when
+            self._timer_at = max(now, when)
+            self._timer = self._loop.call_at(self._timer_at, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None

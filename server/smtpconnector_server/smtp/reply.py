@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MAX_TEXT: Final = 256
 """Characters of text kept: it travels in error details, which have to stay small."""
 
-_ENHANCED_CODE: Final = re.compile(rb"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:[ \t]+|$)")
+_ENHANCED_CODE: Final = re.compile(rb"(([245])\.[0-9]{1,3}\.[0-9]{1,3})(?:[ \t]+|$)")
 _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]")
 
 
@@ -33,18 +33,19 @@ class Reply:
     @classmethod
     def from_lines(cls, code: int, texts: Iterable[bytes]) -> Reply:
         """Make a reply of its code and of what follows the code and the separator in each line."""
-        digit = str(code)[0]
         enhanced_code = ""
         parts = []
         for text in texts:
             found = _ENHANCED_CODE.match(text)
             # RFC 2034, section 4: both first digits have to agree. Where they do not, the basic code is trusted.
-            if found and found[1].startswith(digit.encode()):
+            if found and int(found[2]) == code // 100:
                 enhanced_code = enhanced_code or found[1].decode()
                 text = text[found.end() :]  # noqa: PLW2901 - the rest of the same line
             parts.append(text)
         joined = b" ".join(parts)[: 4 * MAX_TEXT].decode(errors="replace").strip()
-        return cls(code, enhanced_code, _UNPRINTABLE.sub("?", joined.replace("\t", " "))[:MAX_TEXT])
+        if not (joined.isascii() and joined.isprintable()):
+            joined = _UNPRINTABLE.sub("?", joined.replace("\t", " "))
+        return cls(code, enhanced_code, joined[:MAX_TEXT])
 
     @property
     def is_positive(self) -> bool:

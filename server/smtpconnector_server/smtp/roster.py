@@ -110,26 +110,32 @@ class Roster(Generic[S, W]):
         """
         plan: Plan[S, W] = Plan()
         # 1. What is worn out leaves.
-        for berth in [berth for berth in self.berths if berth.status is Status.IDLE]:
-            why = self._worn_out(berth, now)
-            if why:
-                self.berths.remove(berth)
-                plan.close.append((berth, why))
+        idle: list[Berth[S]] = []
+        opening = 0
+        for berth in self.berths:
+            if berth.status is Status.OPENING:
+                opening += 1
+            elif berth.status is Status.IDLE:
+                why = self._worn_out(berth, now)
+                if why:
+                    plan.close.append((berth, why))
+                else:
+                    idle.append(berth)
+        for berth, _ in plan.close:
+            self.berths.remove(berth)
         # 2. Whoever waits longest gets the session that was used last: the others may grow old and close.
-        idle = sorted(
-            (berth for berth in self.berths if berth.status is Status.IDLE), key=lambda berth: berth.idle_since
-        )
+        if self.waiting:
+            idle.sort(key=lambda berth: berth.idle_since)
         while self.waiting and idle:
             berth = idle.pop()
             berth.status = Status.LENT
             berth.leases += 1
             plan.lend.append((self.waiting.popleft(), berth))
         # 3. A session is opened for each who waits still, within the limits.
-        served = self.count(Status.OPENING)
         room = self._limits.max_connections - len(self.berths)
         if openings is not None:
             room = min(room, openings)
-        for waiter in islice(self.waiting, served, served + max(0, room)):
+        for waiter in islice(self.waiting, opening, opening + max(0, room)):
             berth = Berth(waiter)
             self.berths.append(berth)
             plan.open.append(berth)

@@ -341,6 +341,34 @@ async def test_tries_again_after_the_pause_and_says_when_the_server_works(
     ]
 
 
+async def test_waits_for_a_trial_without_turning_in_circles(
+    server_for: ServerFor, pool: SessionPool, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smtpconnector_server.smtp.breaker.FIRST_PAUSE", 0.05)
+    faults = [Fault(State.GREETING, close, connection=number) for number in (1, 2, 3)]
+    async with SmtpServer(*faults, Fault(State.GREETING, stall, connection=4)) as smtp:
+        server = server_for(smtp)
+        for _ in range(3):
+            await failure_of(send(server))
+        fleet = pool._fleets[server]
+        decisions = 0
+        act = fleet._act
+
+        def count() -> None:
+            nonlocal decisions
+            decisions += 1
+            act()
+
+        monkeypatch.setattr(fleet, "_act", count)
+        await asyncio.sleep(0.06)
+        waiting = asyncio.create_task(send(server))
+        await smtp.reached(State.GREETING)
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert decisions < 10
+
+
 # The end
 
 
