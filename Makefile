@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BASE ?= main
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-servers test-wheels check lint type proto proto-check proto-lint build bench lock clean
+.PHONY: help setup demo run test test-servers test-wheels check lint type proto proto-check proto-lint build bench bench-quick lock clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -63,6 +63,14 @@ build: $(VENV)/.dev ## Build the wheels and sdists of both distributions into di
 	@rm -rf dist
 	@$(BIN)/python -m build --no-isolation --outdir dist client
 	@$(BIN)/python -m build --no-isolation --outdir dist .
+
+bench: $(VENV)/.test ## Measure speed beside peers; writes bench/results/ (a quarter of an hour).
+	@sh bench/install
+	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
+
+bench-quick: $(VENV)/.test ## The same in less than a minute, without results.
+	@sh bench/install
+	@PYTHONPATH=tests $(BIN)/python -m bench --quick $(ARGS)
 
 lock: ## Refresh locks/ from the pyproject files (needs uv).
 	@sh scripts/lock

@@ -1,0 +1,113 @@
+"""What the stages of one mail cost by themselves: each alone, repeated, with warm caches, so at its least."""
+
+from __future__ import annotations
+
+import gc
+import timeit
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.party import OURS, TEXT_FRAME, profile
+from bench.scene import html_template
+
+from smtpconnector.v1 import connector_service_pb2 as pb
+from smtpconnector_server.config.document import read_document
+from smtpconnector_server.config.origin import Origin
+from smtpconnector_server.delivery.composition import compose
+from smtpconnector_server.delivery.prepared import prepare
+from smtpconnector_server.delivery.sender import Sent
+from smtpconnector_server.message.template import ContentType, Template, compile_template
+from smtpconnector_server.rpc import mapping
+from smtpconnector_server.smtp.envelope import Envelope
+from smtpconnector_server.smtp.reader import ReplyReader
+from smtpconnector_server.smtp.transaction import Accepted, Level, Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from bench.result import Results
+
+    from smtpconnector_server.delivery.prepared import Prepared
+    from smtpconnector_server.message.mail import Mail
+
+_HEAD = 5
+_REPEATS = 5
+_REPLIES = (
+    b"250 2.0.0 Ok\r\n250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n354 End data with <CR><LF>.<CR><LF>\r\n",
+    b"250 2.0.0 Ok: queued as 4bXyZ12345\r\n",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Micro-benchmarks."""
+
+    seconds: float
+    """For each stage."""
+    name: str = "stages"
+
+    def __len__(self) -> int:
+        return len(_stages())
+
+    def play(self, results: Results, folder: Path) -> Iterator[str]:
+        """Measure."""
+        del folder
+        for stage, call in _stages().items():
+            yield stage
+            gc.collect()
+            once = timeit.timeit(call, number=20) / 20
+            number = max(1, int(self.seconds / _REPEATS / once))
+            for took in timeit.repeat(call, number=number, repeat=_REPEATS):
+                results.add(stage, OURS.name, "µs", took / number * 1e6)
+
+
+def _stages() -> dict[str, Callable[[], object]]:
+    html, html_frame = html_template()
+    document = profile(25, html)
+    prepared = _prepared(document)
+    text_request = pb.SendMessageRequest.FromString(TEXT_FRAME[_HEAD:])
+    html_request = pb.SendMessageRequest.FromString(html_frame[_HEAD:])
+    text_wish, html_wish = mapping.to_wish(text_request), mapping.to_wish(html_request)
+    mail = compose(text_wish, prepared).mail
+    end = _transact(mail)
+    if not isinstance(end, Accepted):
+        raise TypeError("the benchmark's own mail was not accepted")
+    composed, sent = compose(text_wish, prepared), Sent(end.reply, 1)
+    template = Template(
+        usage_type="Invoice", content_type=ContentType.HTML, subject=html["subject"], content=html["content"]
+    )
+    return {
+        "decode a request": lambda: pb.SendMessageRequest.FromString(TEXT_FRAME[_HEAD:]),
+        "check and map a request": lambda: mapping.to_wish(text_request),
+        "check and map 60 values": lambda: mapping.to_wish(html_request),
+        "compose a text mail": lambda: compose(text_wish, prepared),
+        "compose an HTML mail of 60 values": lambda: compose(html_wish, prepared),
+        "compile an HTML template": lambda: compile_template(template),
+        "the SMTP transaction": lambda: _transact(mail),
+        "read five replies": _read,
+        "map and encode an answer": lambda: mapping.to_send_response(composed, sent).SerializeToString(),
+        "validate a configuration": lambda: read_document(document, origin=Origin.PROFILE),
+    }
+
+
+def _prepared(document: dict[str, Any]) -> Prepared:
+    connector = read_document(document, origin=Origin.PROFILE).connector
+    if connector is None:
+        raise TypeError("the benchmark's own configuration is wrong")
+    return prepare(connector, origin=Origin.PROFILE)
+
+
+def _transact(mail: Mail) -> object:
+    envelope = Envelope(sender=mail.sender, recipient=mail.recipient, smtputf8=mail.needs_smtputf8)
+    transaction = Transaction(envelope, mail.octets, level=Level.PIPELINING, parameters=" SIZE=400", reset=True)
+    for replies in _REPLIES:
+        transaction.next_octets()
+        transaction.receive(replies)
+    return transaction.end
+
+
+def _read() -> None:
+    reader = ReplyReader()
+    for replies in _REPLIES:
+        reader.feed(replies)
