@@ -28,6 +28,8 @@ from smtpconnector_server.smtp.probe import Probe
 from smtpconnector_server.smtp.resolver import Resolver
 from smtpconnector_server.smtp.target import HTTPS_PORTS, PublicTargets, parse_target
 from smtpconnector_server.smtp.token_endpoint import TokenEndpoint
+from smtpconnector_server.telemetry.event_log import EventLog
+from smtpconnector_server.telemetry.hook import tell
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from smtpconnector_server.config.profile import Profile
     from smtpconnector_server.settings import Settings
     from smtpconnector_server.smtp.dialer import DialPolicy
+    from smtpconnector_server.smtp.events import WireHook
     from smtpconnector_server.smtp.oauth2 import RefreshTokenRotated
 
 _POOL_CLOSE_SECONDS: Final = 2.0
@@ -69,14 +72,16 @@ async def running_server(
         CallersError: The file of callers cannot be used.
         CertificateError: The server's certificate cannot be used.
     """
-    reaches = _reaches(settings)
+    hook = tell(EventLog())
+    reaches = _reaches(settings, hook)
     pools = {origin: reach.pool for origin, reach in reaches.items()}
     probes = {origin: Probe(reach.pool.opener) for origin, reach in reaches.items()}
-    sender = Sender(pools, on_late_end=lambda host, outcome: _log.warning("late_reply", host=host, outcome=outcome))
+    sender = Sender(pools, hook=hook)
     configurations = Configurations(profiles)
     server = RpcServer(
-        ConnectorServicer(configurations, sender, probes, Limits(_limits(settings)), to_metadata_response()),
+        ConnectorServicer(configurations, sender, probes, Limits(_limits(settings)), to_metadata_response(), hook),
         shared_address or settings.listen,
+        hook=hook,
         shares_port=shared_address is not None,
         callers=_callers(settings),
         credentials=_credentials(settings),
@@ -104,7 +109,7 @@ class _Reach:
     tokens: TokenCache
 
 
-def _reaches(settings: Settings) -> dict[Origin, _Reach]:
+def _reaches(settings: Settings, hook: WireHook) -> dict[Origin, _Reach]:
     """Keep what callers bring apart from the operator's own: it goes elsewhere and shares nothing but look-ups."""
     resolver = Resolver()
     allowed = [parse_target(target) for target in settings.allow_target]
@@ -114,9 +119,11 @@ def _reaches(settings: Settings) -> dict[Origin, _Reach]:
     }
     reaches = {}
     for origin, (smtp_policy, https_policy) in policies.items():
-        tokens = TokenCache(TokenEndpoint(resolver=resolver, policy=https_policy), on_rotation=_tell_of_rotation)
+        tokens = TokenCache(
+            TokenEndpoint(resolver=resolver, policy=https_policy), on_rotation=_tell_of_rotation, hook=hook
+        )
         reaches[origin] = _Reach(
-            SessionPool(dialer=Dialer(policy=smtp_policy, resolver=resolver), tokens=tokens), tokens
+            SessionPool(dialer=Dialer(policy=smtp_policy, resolver=resolver), tokens=tokens, hook=hook), tokens
         )
     return reaches
 

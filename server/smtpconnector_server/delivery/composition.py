@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from smtpconnector_server.config.origin import Origin
 from smtpconnector_server.failure import Failure, Reason, Stage, Violation
 from smtpconnector_server.message.mail import new_message_id
 from smtpconnector_server.message.selection import select_template
@@ -13,7 +14,6 @@ from smtpconnector_server.message.template import TemplateError, compile_templat
 
 if TYPE_CHECKING:
     from smtpconnector_server.config.model import Server
-    from smtpconnector_server.config.origin import Origin
     from smtpconnector_server.delivery.prepared import Prepared
     from smtpconnector_server.message.address import Address
     from smtpconnector_server.message.mail import Mail
@@ -38,10 +38,15 @@ class Composed:
 
     mail: Mail
     server: Server
-    origin: Origin
-    """Whose configuration the server is from."""
+    profile: str | None
+    """The name of the profile that the server is from. None: its configuration came with the call."""
     usage_type: str
     """Of the template that served."""
+
+    @property
+    def origin(self) -> Origin:
+        """Whose configuration it is, and so where its mails may go."""
+        return Origin.of(self.profile)
 
 
 def compose(wish: Wish, prepared: Prepared) -> Composed:
@@ -61,7 +66,7 @@ def compose(wish: Wish, prepared: Prepared) -> Composed:
         message_id=new_message_id(sender.ascii_domain),
         opaque=connector.server.single_flight,
     )
-    return Composed(mail=mail, server=connector.server, origin=prepared.origin, usage_type=template.usage_type)
+    return Composed(mail=mail, server=connector.server, profile=prepared.profile, usage_type=template.usage_type)
 
 
 def _template(wish: Wish, prepared: Prepared) -> CompiledTemplate:

@@ -10,7 +10,6 @@ from smtpconnector_server.message.template import CompiledTemplate, compile_temp
 
 if TYPE_CHECKING:
     from smtpconnector_server.config.model import Connector
-    from smtpconnector_server.config.origin import Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +19,15 @@ class Prepared:
     connector: Connector
     composer: Composer
     templates: tuple[CompiledTemplate, ...]
-    origin: Origin
-    """Whose configuration it is, and so where it may connect to."""
+    profile: str | None
+    """The name of the profile whose configuration it is. None: it came with a call."""
 
 
-def prepare(connector: Connector, origin: Origin) -> Prepared:
+def prepare(connector: Connector, profile: str | None) -> Prepared:
     """Return a checked configuration ready to send with."""
     return Prepared(
         connector,
         Composer(connector.from_email, connector.reply_to, connector.custom_headers),
         tuple(compile_template(template) for template in connector.templates),
-        origin,
+        profile,
     )

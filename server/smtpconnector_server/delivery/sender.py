@@ -9,9 +9,11 @@ unknown.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from smtpconnector_server.delivery.events import SENT, MailEnded, MailSettled
 from smtpconnector_server.delivery.retry import may_retry
 from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
 from smtpconnector_server.smtp.envelope import Envelope
@@ -19,10 +21,9 @@ from smtpconnector_server.smtp.envelope import Envelope
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from smtpconnector_server.config.model import Server
     from smtpconnector_server.config.origin import Origin
     from smtpconnector_server.delivery.composition import Composed
-    from smtpconnector_server.message.mail import Mail
+    from smtpconnector_server.delivery.events import DeliveryHook
     from smtpconnector_server.smtp.pool import SessionPool
     from smtpconnector_server.smtp.reply import Reply
 
@@ -39,10 +40,12 @@ class Sent:
 class _Shipment:
     """One message on its way: its attempts, and whether its last octet may have left."""
 
-    def __init__(self, mail: Mail, server: Server, pool: SessionPool, on_commit: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, composed: Composed, pool: SessionPool, on_commit: Callable[[], Awaitable[None]]) -> None:
+        mail = composed.mail
+        self.profile = composed.profile
+        self.server = composed.server
         self._envelope = Envelope(sender=mail.sender, recipient=mail.recipient, smtputf8=mail.needs_smtputf8)
         self._octets = mail.octets
-        self._server = server
         self._pool = pool
         self._on_commit = on_commit
         self._is_announced = False
@@ -60,7 +63,7 @@ class _Shipment:
             self.committed = False
             was_used = False
             try:
-                async with self._pool.session(self._server) as session:
+                async with self._pool.session(self.server) as session:
                     was_used = session.was_used
                     reply = await session.send(self._envelope, self._octets, on_commit=self._commit)
                 return Sent(reply, self.attempts)
@@ -79,17 +82,16 @@ class _Shipment:
 class Sender:
     """Sends messages and owns the tasks that do it."""
 
-    def __init__(self, pools: Mapping[Origin, SessionPool], *, on_late_end: Callable[[str, str], None]) -> None:
+    def __init__(self, pools: Mapping[Origin, SessionPool], *, hook: DeliveryHook) -> None:
         """Make a sender.
 
         Args:
             pools: Lend the sessions, by whose configuration it is: what a caller brings never rides on a session of the
                 operator's, nor goes where only the operator may send it.
-            on_late_end: Told the host and the outcome (SENT, NOT_SENT, REJECTED or UNKNOWN) of a message whose caller
-                had already been told that it is unknown.
+            hook: Told what becomes of each message.
         """
         self._pools = pools
-        self._on_late_end = on_late_end
+        self._hook = hook
         self._tasks: set[asyncio.Task[Sent]] = set()
 
     async def send(self, composed: Composed, *, within: float, on_commit: Callable[[], Awaitable[None]]) -> Sent:
@@ -103,42 +105,60 @@ class Sender:
         Raises:
             Failure: The message was not accepted, or its outcome is unknown.
         """
-        server = composed.server
-        shipment = _Shipment(composed.mail, server, self._pools[composed.origin], on_commit)
+        shipment = _Shipment(composed, self._pools[composed.origin], on_commit)
+        began = time.monotonic()
+        try:
+            sent = await self._outcome(shipment, within)
+        except Failure as failure:
+            self._hook(MailEnded(composed.profile, failure, shipment.attempts, time.monotonic() - began))
+            raise
+        except asyncio.CancelledError:
+            gone = _given_up(shipment, Reason.CANCELLED, "The caller has gone")
+            self._hook(MailEnded(composed.profile, gone, shipment.attempts, time.monotonic() - began))
+            raise
+        self._hook(MailEnded(composed.profile, None, sent.attempts, time.monotonic() - began))
+        return sent
+
+    async def _outcome(self, shipment: _Shipment, within: float) -> Sent:
         task = asyncio.create_task(shipment.run(), name="smtp-sender")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
             done, _ = await asyncio.wait({task}, timeout=within)
         except asyncio.CancelledError:
-            self._abandon(task, shipment, server)
+            self._abandon(task, shipment)
             raise
         if done:
             return task.result()
-        self._abandon(task, shipment, server)
-        raise _out_of_time(shipment, server)
+        self._abandon(task, shipment)
+        raise _given_up(shipment, Reason.DEADLINE_EXCEEDED, "The deadline passed")
 
     async def drain(self) -> None:
         """Wait for every message on its way, those without a caller included."""
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _abandon(self, task: asyncio.Task[Sent], shipment: _Shipment, server: Server) -> None:
+    @property
+    def under_way(self) -> int:
+        """How many messages are on their way, those without a caller included."""
+        return len(self._tasks)
+
+    def _abandon(self, task: asyncio.Task[Sent], shipment: _Shipment) -> None:
         """Stop a message that has not left; let one that may have left come to its end."""
         if shipment.committed:
-            task.add_done_callback(lambda ended: self._report_late_end(ended, server))
+            task.add_done_callback(lambda ended: self._settle(ended, shipment))
         else:
             task.add_done_callback(_retrieve)
             task.cancel()
 
-    def _report_late_end(self, task: asyncio.Task[Sent], server: Server) -> None:
+    def _settle(self, task: asyncio.Task[Sent], shipment: _Shipment) -> None:
         if task.cancelled():
-            outcome = str(Outcome.UNKNOWN)
+            outcome: str = Outcome.UNKNOWN
         elif isinstance(error := task.exception(), Failure):
             outcome = error.outcome
         else:
-            outcome = "SENT" if error is None else "UNKNOWN"
-        self._on_late_end(server.host, outcome)
+            outcome = SENT if error is None else Outcome.UNKNOWN
+        self._hook(MailSettled(shipment.profile, shipment.server.host, outcome))
 
 
 def _retrieve(task: asyncio.Task[Sent]) -> None:
@@ -147,21 +167,21 @@ def _retrieve(task: asyncio.Task[Sent]) -> None:
         task.exception()
 
 
-def _out_of_time(shipment: _Shipment, server: Server) -> Failure:
+def _given_up(shipment: _Shipment, reason: Reason, what: str) -> Failure:
     if shipment.committed:
         failure = Failure(
             Reason.DELIVERY_UNCERTAIN,
-            "The deadline passed after the message was sent and before the server replied: it may or may not arrive.",
+            f"{what} after the message was sent and before the server replied: it may or may not arrive.",
             stage=Stage.MESSAGE,
             outcome=Outcome.UNKNOWN,
-            host=server.host,
+            host=shipment.server.host,
         )
     else:
         failure = Failure(
-            Reason.DEADLINE_EXCEEDED,
-            "The deadline passed before the message was sent. Allow more time, or see how quickly the server answers.",
+            reason,
+            f"{what} before the message was sent. Allow more time, or see how quickly the server answers.",
             stage=Stage.POOL,
-            host=server.host,
+            host=shipment.server.host,
         )
     failure.attempts = shipment.attempts
     return failure

@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 
 from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
 from smtpconnector_server.rpc.callers import CALLER
+from smtpconnector_server.rpc.events import CallEnded, CallStarted
 from smtpconnector_server.rpc.status import CODES, to_status, trailing_metadata
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from smtpconnector_server.rpc.callers import Callers
+    from smtpconnector_server.rpc.callers import Callers, Metadata
+    from smtpconnector_server.rpc.events import CallHook
 
     Handler = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
 
@@ -42,11 +44,13 @@ class BoundaryInterceptor(grpc.aio.ServerInterceptor):
     Args:
         service_name: The service's full name.
         callers: Who may call. None: anybody.
+        hook: Told of every call.
     """
 
-    def __init__(self, service_name: str, callers: Callers | None) -> None:
+    def __init__(self, service_name: str, callers: Callers | None, hook: CallHook) -> None:
         self._prefix = f"/{service_name}/"
         self._callers = callers
+        self._hook = hook
 
     async def intercept_service(
         self,
@@ -62,36 +66,47 @@ class BoundaryInterceptor(grpc.aio.ServerInterceptor):
         behaviour: Any = handler.unary_unary
         decode: Any = handler.request_deserializer
         return grpc.unary_unary_rpc_method_handler(
-            _guarded(behaviour, decode, method.removeprefix(self._prefix), self._callers),
+            _guarded(behaviour, decode, method.removeprefix(self._prefix), self._callers, self._hook),
             request_deserializer=None,
             response_serializer=handler.response_serializer,
         )
 
 
-def _guarded(behaviour: Handler, decode: Callable[[bytes], Message], method: str, callers: Callers | None) -> Handler:
+def _guarded(
+    behaviour: Handler, decode: Callable[[bytes], Message], method: str, callers: Callers | None, hook: CallHook
+) -> Handler:
     async def call(octets: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
-        request_id = _request_id(context)
+        metadata = context.invocation_metadata() or ()
+        request_id = _request_id(metadata)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id, method=method)
         started = time.monotonic()
+        hook(CallStarted(method, metadata))
+        failure = None
         try:
             if callers is not None:
-                CALLER.set(callers.identify(context.invocation_metadata() or (), context.auth_context()))
+                CALLER.set(callers.identify(metadata, context.auth_context()))
             response: Message = await behaviour(_decoded(octets, decode), context)
-        except Failure as failure:
-            _log_end(started, failure)
-            return await _abort(context, failure)
+        except Failure as refused:
+            failure = refused
         except grpc.aio.AbortError:
             raise
         except asyncio.CancelledError:
             if _is_cancelled_from_outside():
-                _log.info("call_cancelled", milliseconds=_milliseconds(started))
+                seconds = time.monotonic() - started
+                _log.info("call_cancelled", milliseconds=_milliseconds(seconds))
+                hook(CallEnded(method, "CANCELLED", None, seconds))
                 raise
-            return await _abort(context, _defect(request_id, asyncio.CancelledError()))
+            failure = _defect(request_id, asyncio.CancelledError())
         except Exception as error:  # noqa: BLE001 - the last line of defence
-            return await _abort(context, _defect(request_id, error))
-        _log_end(started, None)
-        return response
+            failure = _defect(request_id, error)
+        seconds = time.monotonic() - started
+        _log_end(seconds, failure)
+        if failure is None:
+            hook(CallEnded(method, "OK", None, seconds))
+            return response
+        hook(CallEnded(method, CODES[failure.reason].name, failure, seconds))
+        return await _abort(context, failure)
 
     return call
 
@@ -132,17 +147,17 @@ def _defect(request_id: str, error: BaseException) -> Failure:
     )
 
 
-def _request_id(context: grpc.aio.ServicerContext[Any, Any]) -> str:
+def _request_id(metadata: Metadata) -> str:
     """Return the caller's request id where it is one that a log may hold, else a new one."""
-    for key, value in context.invocation_metadata() or ():
+    for key, value in metadata:
         if key == _REQUEST_ID_KEY and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
             return value
     return secrets.token_hex(8)
 
 
-def _log_end(started: float, failure: Failure | None) -> None:
+def _log_end(seconds: float, failure: Failure | None) -> None:
     if failure is None:
-        _log.info("call_finished", code="OK", milliseconds=_milliseconds(started))
+        _log.info("call_finished", code="OK", milliseconds=_milliseconds(seconds))
         return
     _log.info(
         "call_finished",
@@ -153,9 +168,9 @@ def _log_end(started: float, failure: Failure | None) -> None:
         host=failure.host,
         attempts=failure.attempts,
         smtp_code=failure.reply.code if failure.reply else None,
-        milliseconds=_milliseconds(started),
+        milliseconds=_milliseconds(seconds),
     )
 
 
-def _milliseconds(started: float) -> float:
-    return round((time.monotonic() - started) * 1000, 1)
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 1)

@@ -42,13 +42,13 @@ class Configuration:
     """None: it is invalid."""
     path: str
     """Where it stands in the request, such as ``config.document``."""
-    profile: str | None = None
+    profile: str | None
     """The profile's name. None: it came with a call."""
 
     @property
     def origin(self) -> Origin:
         """Whose it is, and so where it may connect to."""
-        return Origin.CALLER if self.profile is None else Origin.PROFILE
+        return Origin.of(self.profile)
 
     def require(self) -> Prepared:
         """Return it ready for use.
@@ -82,7 +82,7 @@ class Configurations:
 
     def replace(self, name: str, profile: Profile) -> None:
         """Hold a profile, in place of the one that had its name."""
-        self._profiles[name] = _configured(profile.checked, Origin.PROFILE, "config.profile", name)
+        self._profiles[name] = _configured(profile.checked, "config.profile", name)
 
     def find(self, config: config_pb2.ConnectorConfig, caller: Principal) -> Configuration:
         """Return the configuration that a ConnectorConfig names or carries; unset means the profile ``default``.
@@ -105,7 +105,7 @@ class Configurations:
             checked = read_document(from_struct(config.document), origin=Origin.CALLER)
         else:
             checked = read_typed(from_message(config.smtp))
-        configuration = _configured(checked, Origin.CALLER, f"config.{source}")
+        configuration = _configured(checked, f"config.{source}", None)
         self._keep(fingerprint, configuration, len(octets))
         return configuration
 
@@ -130,6 +130,6 @@ class Configurations:
             self._kept_octets -= freed
 
 
-def _configured(checked: Checked, origin: Origin, path: str, profile: str | None = None) -> Configuration:
-    prepared = prepare(checked.connector, origin) if checked.connector is not None else None
+def _configured(checked: Checked, path: str, profile: str | None) -> Configuration:
+    prepared = prepare(checked.connector, profile) if checked.connector is not None else None
     return Configuration(checked, prepared, path, profile)

@@ -13,6 +13,7 @@ from smtpconnector_server.rpc.boundary import BoundaryInterceptor
 
 if TYPE_CHECKING:
     from smtpconnector_server.rpc.callers import Callers
+    from smtpconnector_server.rpc.events import CallHook
     from smtpconnector_server.rpc.servicer import ConnectorServicer
 
 SERVICE_NAME: Final = connector_service_pb2.DESCRIPTOR.services_by_name["ConnectorService"].full_name
@@ -44,6 +45,7 @@ class RpcServer:
         servicer: ConnectorServicer,
         listen: str,
         *,
+        hook: CallHook,
         callers: Callers | None = None,
         credentials: grpc.ServerCredentials | None = None,
         shares_port: bool = False,
@@ -53,6 +55,7 @@ class RpcServer:
         Args:
             servicer: Answers the calls.
             listen: HOST:PORT; port 0 takes a free one.
+            hook: Told of every call.
             callers: Who may call. None: anybody.
             credentials: Of TLS. None: serve in the clear.
             shares_port: Whether other processes of this service bind the same port.
@@ -61,7 +64,7 @@ class RpcServer:
             BindError: The address is in use or not of this machine.
         """
         self._server = grpc.aio.server(
-            interceptors=[BoundaryInterceptor(SERVICE_NAME, callers)],
+            interceptors=[BoundaryInterceptor(SERVICE_NAME, callers, hook)],
             # Without this a second server binds the same port silently and takes half of the calls.
             options=(*_OPTIONS, ("grpc.so_reuseport", int(shares_port))),
         )

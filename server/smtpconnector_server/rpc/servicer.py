@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import structlog
-
 from smtpconnector.v1 import connector_service_pb2 as pb
 from smtpconnector.v1 import connector_service_pb2_grpc
 from smtpconnector_server.delivery.check import check
@@ -14,6 +12,7 @@ from smtpconnector_server.delivery.composition import compose
 from smtpconnector_server.failure import Failure, Reason, Stage
 from smtpconnector_server.rpc import mapping
 from smtpconnector_server.rpc.callers import CALLER
+from smtpconnector_server.rpc.events import MailComposed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from smtpconnector_server.config.origin import Origin
     from smtpconnector_server.delivery.sender import Sender
     from smtpconnector_server.rpc.configurations import Configurations
+    from smtpconnector_server.rpc.events import CallHook
     from smtpconnector_server.rpc.limits import Limits
     from smtpconnector_server.smtp.probe import Probe
 
@@ -46,12 +46,14 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
         probes: Mapping[Origin, Probe],
         limits: Limits,
         metadata: pb.GetMetadataResponse,
+        hook: CallHook,
     ) -> None:
         self._configurations = configurations
         self._sender = sender
         self._probes = probes
         self._limits = limits
         self._metadata = metadata
+        self._hook = hook
 
     async def GetMetadata(self, request: pb.GetMetadataRequest, context: Context) -> pb.GetMetadataResponse:  # noqa: ARG002, N802 - the contract's
         """Tell what the connector is."""
@@ -84,8 +86,10 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
             within = _seconds_to_answer(context, at_most=_MAX_SECONDS)
             wish = mapping.to_wish(request)
             configuration = self._configurations.find(request.config, caller)
-            composed = compose(wish, configuration.require())
-            structlog.contextvars.bind_contextvars(host=composed.server.host)
+            prepared = configuration.require()
+            started = time.monotonic()
+            composed = compose(wish, prepared)
+            self._hook(MailComposed(composed, time.monotonic() - started))
             if request.validate_only:
                 return mapping.to_send_response(composed)
             self._limits.count_mail(wish.to, client_ip=request.client_ip, profile=configuration.profile)

@@ -1,0 +1,51 @@
+"""What the edge tells about calls, for the telemetry room to adapt to logs, metrics and traces.
+
+A hook returns at once and does not raise. It runs in the task of the call, so that context variables which it sets are
+there for all that the call does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from smtpconnector_server.delivery.composition import Composed
+    from smtpconnector_server.failure import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """A call has come in."""
+
+    method: str
+    metadata: Iterable[tuple[str, str | bytes]] = field(repr=False)
+    """As the caller sent it, his token included."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """A call has its answer, or its caller has gone."""
+
+    method: str
+    code: str
+    """The name of its status code."""
+    failure: Failure | None
+    """None: it succeeded, or the caller cancelled it."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MailComposed:
+    """A call asks for a mail that can be made."""
+
+    composed: Composed = field(repr=False)
+    seconds: float
+    """What making it took."""
+
+
+CallEvent: TypeAlias = CallStarted | CallEnded | MailComposed
+CallHook: TypeAlias = Callable[[CallEvent], None]

@@ -1,0 +1,150 @@
+"""The adapter to logs: what happens beside the calls, one line an event.
+
+The boundary writes the line of a call itself; this binds to it what becomes known on the way. A recipient appears only
+as a hash with a key, so that lines about one recipient can be found by whoever has the address and the key.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import structlog
+
+from smtpconnector_server.delivery.events import MailSettled
+from smtpconnector_server.rpc.events import MailComposed
+from smtpconnector_server.smtp.events import (
+    BreakerClosed,
+    BreakerOpened,
+    SessionClosed,
+    SessionFailed,
+    SessionOpened,
+    SteppedDown,
+    TokenRenewed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from smtpconnector_server.telemetry.hook import Event
+
+_HASH_OCTETS: Final = 8
+
+_log = structlog.get_logger()
+
+
+class EventLog:
+    """Writes events to the log.
+
+    Args:
+        key: Of the hashes of recipients. None: one of this process alone.
+    """
+
+    def __init__(self, key: bytes | None = None) -> None:
+        self._key = key or secrets.token_bytes(32)
+        self._writers: dict[type, Callable[[Any], None]] = {  # each takes the event that stands before it
+            MailComposed: self._bind_mail,
+            MailSettled: _mail_settled,
+            SessionOpened: _session_opened,
+            SessionFailed: _session_failed,
+            SessionClosed: _session_closed,
+            SteppedDown: _stepped_down,
+            BreakerOpened: _breaker_opened,
+            BreakerClosed: _breaker_closed,
+            TokenRenewed: _token_renewed,
+        }
+
+    def __call__(self, event: Event) -> None:
+        """Write an event."""
+        writer = self._writers.get(type(event))
+        if writer is not None:
+            writer(event)
+
+    def _bind_mail(self, event: MailComposed) -> None:
+        composed = event.composed
+        structlog.contextvars.bind_contextvars(
+            host=composed.server.host, recipient=hashed(composed.mail.recipient, self._key)
+        )
+
+
+def hashed(recipient: str, key: bytes) -> str:
+    """Return the first octets, in hexadecimal, of HMAC-SHA256 over an address in lower case."""
+    return hmac.digest(key, recipient.lower().encode(), "sha256")[:_HASH_OCTETS].hex()
+
+
+def _mail_settled(event: MailSettled) -> None:
+    _log.warning("late_reply", host=event.host, profile=event.profile, outcome=event.outcome)
+
+
+def _session_opened(event: SessionOpened) -> None:
+    _log.debug(
+        "session_opened",
+        host=event.host,
+        port=event.port,
+        tls=event.capabilities.tls_version,
+        milliseconds=_milliseconds(event.seconds),
+        steps={str(stage): _milliseconds(seconds) for stage, seconds in event.laps},
+    )
+
+
+def _session_failed(event: SessionFailed) -> None:
+    failure = event.failure
+    _log.info(
+        "session_failed",
+        host=event.host,
+        port=event.port,
+        reason=failure.reason.value,
+        stage=failure.stage.value,
+        smtp_code=failure.reply.code if failure.reply else None,
+        milliseconds=_milliseconds(event.seconds),
+    )
+
+
+def _session_closed(event: SessionClosed) -> None:
+    _log.debug("session_closed", host=event.host, port=event.port, why=event.why, messages=event.messages)
+
+
+def _stepped_down(event: SteppedDown) -> None:
+    _log.warning(
+        "stepped_down",
+        host=event.host,
+        port=event.port,
+        level=event.level.name,
+        lowered=event.lowered.name,
+        why=event.why,
+    )
+
+
+def _breaker_opened(event: BreakerOpened) -> None:
+    _log.warning(
+        "breaker_opened",
+        host=event.host,
+        port=event.port,
+        pause_seconds=event.seconds,
+        reason=event.failure.reason.value,
+        stage=event.failure.stage.value,
+    )
+
+
+def _breaker_closed(event: BreakerClosed) -> None:
+    _log.info("breaker_closed", host=event.host, port=event.port)
+
+
+def _token_renewed(event: TokenRenewed) -> None:
+    host = urlsplit(event.token_url).hostname  # not all of it: a path or a query may hold a key
+    if event.failure is None:
+        _log.debug("token_renewed", token_host=host, milliseconds=_milliseconds(event.seconds))
+    else:
+        _log.warning(
+            "token_refused",
+            token_host=host,
+            reason=event.failure.reason.value,
+            milliseconds=_milliseconds(event.seconds),
+        )
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 1)

@@ -1,0 +1,40 @@
+"""The one hook that every room is given: it passes each event on to the adapters.
+
+No adapter can harm a mail: what one raises is logged and goes no further.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import TypeAlias
+
+import structlog
+
+from smtpconnector_server.delivery.events import DeliveryEvent
+from smtpconnector_server.rpc.events import CallEvent
+from smtpconnector_server.smtp.events import WireEvent
+
+Event: TypeAlias = CallEvent | DeliveryEvent | WireEvent
+Hook: TypeAlias = Callable[[Event], None]
+
+_log = structlog.get_logger()
+
+
+def tell(*adapters: Hook) -> Hook:
+    """Return a hook that tells several adapters."""
+
+    def hook(event: Event) -> None:
+        for adapter in adapters:
+            try:
+                adapter(event)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the mail comes first
+                frames = traceback.extract_tb(error.__traceback__)[-3:]
+                _log.error(
+                    "telemetry_broke",
+                    telling=type(event).__name__,
+                    error_type=type(error).__qualname__,
+                    frames=[f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+                )
+
+    return hook
