@@ -22,6 +22,8 @@ from harness.fault import (
     close,
     close_politely,
     cut_after,
+    drip,
+    endless,
     followed_by,
     reply_and_close,
     reply_with,
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 # aborted, without QUIT, and the next mail has one of its own. An exclamation mark: the next mail is told the same
 # without a connection, because refused credentials are not tried again at once. A dash: nothing to be tried there.
 #
-#   lost       the server closes, resets, or is silent until the client's patience ends; or the caller cancels
+#   lost       the server closes, resets, is silent or too slow until the client's patience ends; or the caller cancels
 #   irregular  a malformed reply, one of the wrong kind, or one more than was asked for, in the same segment
 #   early      the reply to the next command comes in the same segment: before that command, unless commands go together
 BEFORE_TABLE = """
@@ -120,8 +122,11 @@ LOST = {
     "reset": reset,
     "cut": cut_after(4),
     "stall": stall,
+    "drip": drip(0.2),
     "cancel": stall,
 }
+SILENT = {"stall", "drip"}
+"""Ended by the client's patience."""
 WRONG_KIND = {State.DATA: b"250 wrong kind\r\n"}
 HAS_REPLY = set(State) - {State.CONNECT, State.TLS, State.BODY}
 
@@ -167,7 +172,7 @@ def cells(level: Level, transport: Transport) -> Iterator[Cell]:
         answer = Answer(expected.rstrip("*!"))
         serves_next = {"*": 1, "!": None}.get(expected[-1], 2)
         for name, action in _actions(column, state, level):
-            if name == "stall" and answer is Answer.UNKNOWN:
+            if name in SILENT and answer is Answer.UNKNOWN:
                 continue  # patience after the last octet is ten minutes (RFC 5321, section 4.5.3.2.6); see "cancel"
             if name == "stray" and level is Level.SINGLE_FLIGHT and state in {State.RSET, State.MAIL, State.RCPT}:
                 continue  # nobody can tell it from the reply that is due: why this level is for trusted servers only
@@ -191,7 +196,9 @@ def _actions(column: str, state: State, level: Level) -> Iterator[tuple[str, Act
         case "lost" if state is State.BODY:
             yield from {"close": close, "reset": reset, "stall": stop_reading, "cancel": stop_reading}.items()
         case "lost":
-            yield from ((name, action) for name, action in LOST.items() if name != "cut" or state in HAS_REPLY)
+            yield from (
+                (name, action) for name, action in LOST.items() if name not in {"cut", "drip"} or state in HAS_REPLY
+            )
         case "irregular" if state is State.BODY:
             yield "accepted before its end", reply_with(b"250 2.0.0 early\r\n")
         case "irregular" if state is State.TLS:
@@ -199,6 +206,7 @@ def _actions(column: str, state: State, level: Level) -> Iterator[tuple[str, Act
         case "irregular":
             yield "stray", followed_by(b"250 stray\r\n")
             yield "half a stray", followed_by(b"25")
+            yield "endless", endless(b"250-and more\r\n" * 50)
             yield "wrong kind", reply_with(WRONG_KIND.get(state, b"354 wrong kind\r\n"))
             for name in MALFORMED if state in {State.MAIL, State.ACCEPTED} else ("bare LF", "HTTP"):
                 yield name, reply_with(MALFORMED[name])
@@ -247,7 +255,7 @@ async def complaints(cell: Cell, dialer: Dialer) -> list[str]:
         target = configuration(
             server.port,
             cell.transport,
-            timeouts=IMPATIENT if cell.name == "stall" else PATIENT,
+            timeouts=IMPATIENT if cell.name in SILENT else PATIENT,
             single_flight=single_flight,
         )
         if cell.state is State.RSET:
@@ -256,7 +264,7 @@ async def complaints(cell: Cell, dialer: Dialer) -> list[str]:
         first = await attempt(pool, target, cell.message, cancelled_when=gives_up)
         if cell.is_aborted and not cell.outlives_caller:
             await server.all_sessions_ended()  # by the client's own doing: nothing has asked the pool to close
-        if cell.name == "stall":
+        if cell.name in SILENT:
             target = configuration(server.port, cell.transport, single_flight=single_flight)
         second = await attempt(pool, target, SECOND_MESSAGE)
         await pool.close(grace=0)
