@@ -42,6 +42,16 @@ class Service:
         answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
+    async def validate(self, *, within: float = 10, **fields: Any) -> connector_service_pb2.ValidateConfigResponse:
+        """Call ValidateConfig with these fields, under a deadline in seconds."""
+        return await self.stub.ValidateConfig(connector_service_pb2.ValidateConfigRequest(**fields), timeout=within)
+
+    async def validate_refused(self, **fields: Any) -> CallError:
+        """Call ValidateConfig and return the error that it must end with."""
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await self.validate(**fields)
+        return CallError(raised.value)
+
     async def send_refused(self, **fields: Any) -> CallError:
         """Call SendMessage and return the error that it must end with."""
         with pytest.raises(grpc.aio.AioRpcError) as raised:
