@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from smtpconnector_server.failure import Failure, Reason, Stage
 from smtpconnector_server.smtp.breaker import Breaker, repeated
+from smtpconnector_server.smtp.census import Census
 from smtpconnector_server.smtp.events import (
     BreakerClosed,
     BreakerOpened,
@@ -29,7 +30,7 @@ from smtpconnector_server.smtp.opening import Opener
 from smtpconnector_server.smtp.roster import Roster, Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from smtpconnector_server.config.model import Server
     from smtpconnector_server.smtp.dialer import Dialer
@@ -109,6 +110,10 @@ class SessionPool:
         await asyncio.gather(*(fleet.close(grace) for fleet in self._fleets.values()))
         self._fleets.clear()
 
+    def census(self) -> Iterator[tuple[Server, Census]]:
+        """Count the sessions of each server with its credentials, and who waits for one."""
+        return ((server, fleet.census()) for server, fleet in self._fleets.items())
+
     async def _borrow(self, fleet: _Fleet, server: Server) -> Berth[Session]:
         began, was_lent = self._clock(), False
         try:
@@ -165,6 +170,17 @@ class _Fleet:
     def is_unused(self) -> bool:
         """Whether nobody has, waits for, or is about to get a session."""
         return self._roster.is_unused
+
+    def census(self) -> Census:
+        """Count."""
+        roster = self._roster
+        return Census(
+            idle=roster.count(Status.IDLE),
+            lent=roster.count(Status.LENT),
+            opening=roster.count(Status.OPENING),
+            waiting=len(roster.waiting),
+            open_breakers=int(not self._breaker.is_closed),
+        )
 
     async def borrow(self) -> Berth[Session]:
         """Wait for a session."""
