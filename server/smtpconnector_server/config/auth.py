@@ -164,6 +164,7 @@ def _refresh_token(draft: OAuth2Draft, findings: Findings) -> RefreshTokenGrant 
 def _client_credentials(draft: OAuth2Draft, findings: Findings) -> ClientCredentialsGrant | None:
     """Read Microsoft's way for applications: nodemailer has no grant that lacks a refresh token."""
     findings.require(draft.client_id)
+    findings.require(draft.client_secret)
     findings.require(draft.token_url)
     token_url = _token_url(draft.token_url, findings)
     scope = draft.scope.value

@@ -169,6 +169,7 @@ class TypedTlsShape(Shape):
     client_key_pem: SecretText | None = None
     min_version: Literal["1_2", "1_3"] | None = None
     insecure_skip_verify: bool | None = None
+    client_key_passphrase: SecretText | None = None
 
 
 class TypedLoginShape(Shape):
@@ -193,6 +194,7 @@ class TypedRefreshTokenShape(Shape):
     client_secret: SecretText | None = None
     refresh_token: SecretText | None = None
     token_url: Url | None = None
+    scope: Url | None = None
 
 
 class TypedServiceAccountShape(Shape):
@@ -203,6 +205,17 @@ class TypedServiceAccountShape(Shape):
     private_key_pem: SecretText | None = None
     private_key_passphrase: SecretText | None = None
     token_url: Url | None = None
+    scope: Url | None = None
+
+
+class TypedClientCredentialsShape(Shape):
+    """``OAuth2ClientCredentials`` of the contract."""
+
+    user: Account | None = None
+    client_id: Account | None = None
+    client_secret: SecretText | None = None
+    token_url: Url | None = None
+    scope: Url | None = None
 
 
 class TypedTemplateShape(Shape):
@@ -236,6 +249,7 @@ class TypedShape(Shape):
     oauth2_token: TypedTokenShape | None = None
     oauth2_refresh_token: TypedRefreshTokenShape | None = None
     oauth2_service_account: TypedServiceAccountShape | None = None
+    oauth2_client_credentials: TypedClientCredentialsShape | None = None
     from_email: MailboxText | None = None
     reply_to: MailboxText | None = None
     templates: Annotated[list[TypedTemplateShape], Field(max_length=limits.TEMPLATES)] | None = None

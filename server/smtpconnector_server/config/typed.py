@@ -29,6 +29,7 @@ from smtpconnector_server.config.options import report_other_keys
 from smtpconnector_server.config.origin import Origin
 from smtpconnector_server.config.path import child
 from smtpconnector_server.config.shape import (
+    TypedClientCredentialsShape,
     TypedHeaderShape,
     TypedLoginShape,
     TypedRefreshTokenShape,
@@ -125,7 +126,7 @@ def _tls(config: Section[TypedShape], findings: Findings) -> TlsDraft:
         ca_pem=tls.said("ca_pem"),
         cert_pem=tls.said("client_cert_pem"),
         key_pem=tls.said("client_key_pem"),
-        key_passphrase=Said(tls.key_path("client_key_pem")),
+        key_passphrase=tls.said("client_key_passphrase"),
         min_version=_named(tls.said("min_version"), _NODE_VERSIONS),
         max_version=Said(""),
         ciphers=Said(""),
@@ -153,6 +154,7 @@ def _auth(config: Section[TypedShape], findings: Findings) -> AuthDraft:
             client_secret=refresh.said("client_secret"),
             refresh_token=refresh.said("refresh_token"),
             token_url=refresh.said("token_url"),
+            scope=refresh.said("scope"),
         )
     if shape.oauth2_service_account is not None:
         path = config.key_path("oauth2_service_account")
@@ -165,6 +167,19 @@ def _auth(config: Section[TypedShape], findings: Findings) -> AuthDraft:
             private_key=account.said("private_key_pem"),
             private_key_passphrase=account.said("private_key_passphrase"),
             token_url=account.said("token_url"),
+            scope=account.said("scope"),
+        )
+    if shape.oauth2_client_credentials is not None:
+        path = config.key_path("oauth2_client_credentials")
+        application: Section[TypedClientCredentialsShape] = config.item(shape.oauth2_client_credentials, path)
+        report_other_keys(application, findings)
+        return _oauth2(
+            Grant.CLIENT_CREDENTIALS,
+            user=application.said("user"),
+            client_id=application.said("client_id"),
+            client_secret=application.said("client_secret"),
+            token_url=application.said("token_url"),
+            scope=application.said("scope"),
         )
     return LoginDraft(user=Said(""), password=Said(""), method=Said(""))
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from smtpconnector_server.config.finding import Finding, Findings
-from smtpconnector_server.config.model import AccessToken, LoginAuth, RefreshTokenGrant, ServiceAccountGrant, TlsMode
+from smtpconnector_server.config.model import (
+    AccessToken,
+    ClientCredentialsGrant,
+    LoginAuth,
+    RefreshTokenGrant,
+    ServiceAccountGrant,
+    TlsMode,
+)
 from smtpconnector_server.config.presets import hint_for
 from smtpconnector_server.failure import Reason
 from smtpconnector_server.smtp.transaction import Level
@@ -174,5 +181,5 @@ def _typed_credentials(auth: Auth | None) -> str:
             return "oauth2_refresh_token"
         case ServiceAccountGrant():
             return "oauth2_service_account"
-        case _:
-            return ""
+        case ClientCredentialsGrant():
+            return "oauth2_client_credentials"

@@ -94,3 +94,31 @@ async def test_a_caller_cannot_send_the_service_to_a_token_end_point_of_the_insi
             error = await service.send_refused(**call(), config={"document": brought})
         assert error.reason == "EGRESS_DENIED"
         assert tokens.connections == 0
+
+
+async def test_a_caller_sends_behind_client_credentials_in_the_typed_form(tmp_path: Path) -> None:
+    async with TokenServer(issues("canary-token")) as tokens, smtp_server() as smtp:
+        application = {
+            "user": "sender@example.com",
+            "client_id": "id",
+            "client_secret": "canary-secret",
+            "token_url": tokens.url_of("localhost"),
+            "scope": "mail.send",
+        }
+        typed = {
+            "host": smtp.host,
+            "port": smtp.port,
+            "tls_mode": "TLS_MODE_IMPLICIT",
+            "tls": {"ca_pem": ca_pem()},
+            "oauth2_client_credentials": application,
+            "from_email": "sender@example.com",
+            "templates": [
+                {"usage_type": usage_type, "subject": "Code", "content": "{{code}}"}
+                for usage_type in ("Register", "SignIn", "ForgotPassword", "Generic")
+            ],
+        }
+        async with running_service({}, tmp_path, allow_target=("127.0.0.0/8", f"localhost:{tokens.port}")) as service:
+            await service.send(**call(), config={"smtp": typed})
+        assert len(smtp.ledger) == 1
+        (request,) = tokens.requests
+        assert (request.form["grant_type"], request.form["scope"]) == ("client_credentials", "mail.send")

@@ -2,15 +2,14 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-import functools
 from typing import Any
 
 import pytest
 import trustme
-from cryptography.hazmat.primitives import serialization
 
 from harness.certificates import ca_pem
 from harness.configuration import check, connector, errors, said, the_finding
+from harness.private_keys import client_certificate, encrypted
 from smtpconnector_server.config.model import TlsOptions, TlsVersion
 from smtpconnector_server.config.secret import Secret
 
@@ -21,19 +20,6 @@ def pbes2(*, iterations: str, salt: str = "00000000") -> bytes:
     return bytes.fromhex(
         f"3070306006092a864886f70d01050d3050302006092a864886f70d01050c303004{salt_length}{salt}{iterations}"
     )
-
-
-@functools.cache
-def client_certificate() -> tuple[str, str]:
-    certificate = trustme.CA().issue_cert("client.example.com")
-    chain = "".join(blob.bytes().decode() for blob in certificate.cert_chain_pems)
-    return chain, certificate.private_key_pem.bytes().decode()
-
-
-def encrypted(pem: str, passphrase: str) -> str:
-    key = serialization.load_pem_private_key(pem.encode(), None)
-    encryption = serialization.BestAvailableEncryption(passphrase.encode())
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption).decode()
 
 
 def options(**tls: Any) -> TlsOptions:

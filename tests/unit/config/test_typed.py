@@ -8,12 +8,29 @@ import pytest
 
 from harness.certificates import ca_pem
 from harness.configuration import document, errors, said
+from harness.private_keys import client_certificate, encrypted, rsa_pem
 from smtpconnector.v1 import config_pb2
 from smtpconnector_server.config.document import read_document
-from smtpconnector_server.config.model import AccessToken, RefreshTokenGrant, TlsMode, TlsVersion
+from smtpconnector_server.config.model import (
+    AccessToken,
+    ClientCredentialsGrant,
+    RefreshTokenGrant,
+    ServiceAccountGrant,
+    TlsMode,
+    TlsVersion,
+)
 from smtpconnector_server.config.origin import Origin
 from smtpconnector_server.config.shape import TypedShape
 from smtpconnector_server.config.typed import read_typed
+
+APPLICATION = {
+    "user": "u",
+    "client_id": "c",
+    "client_secret": "s",
+    "token_url": "https://login.microsoftonline.com/tenant/oauth2/v2.0/token",
+}
+CERT, KEY = client_certificate()
+ENCRYPTED_KEY = encrypted(KEY, "pass")
 
 
 def typed(**changes: Any) -> dict[str, Any]:
@@ -96,6 +113,20 @@ def test_both_doors_lead_to_the_same_configuration(in_document: dict[str, Any], 
             {"login": ..., "oauth2_service_account": {"user": "u", "service_client": "s"}},
             ("oauth2_service_account.private_key_pem", "MISSING_FIELD"),
         ),
+        *(
+            (
+                {"login": ..., "oauth2_client_credentials": {"user": "u"}},
+                (f"oauth2_client_credentials.{field}", "MISSING_FIELD"),
+            )
+            for field in ("client_id", "client_secret", "token_url")
+        ),
+        (
+            {
+                "login": ...,
+                "oauth2_client_credentials": {**APPLICATION, "token_url": "https://login.example.com", "scope": ""},
+            },
+            ("oauth2_client_credentials.scope", "MISSING_FIELD"),
+        ),
         ({"from_email": ...}, ("from_email", "MISSING_FIELD")),
         ({"from_email": "<your-address>"}, ("from_email", "PLACEHOLDER_TEXT")),
         ({"reply_to": "x"}, ("reply_to", "INVALID_ADDRESS")),
@@ -108,6 +139,7 @@ def test_both_doors_lead_to_the_same_configuration(in_document: dict[str, Any], 
         ({"socket_timeout": 3601.0}, ("socket_timeout", "OUT_OF_RANGE")),
         ({"tls": {"ca_pem": "/etc/ca.pem"}}, ("tls.ca_pem", "PATH_NOT_ALLOWED")),
         ({"tls": {"client_cert_pem": ca_pem()}}, ("tls.client_key_pem", "MISSING_FIELD")),
+        ({"tls": {"client_key_pem": ENCRYPTED_KEY}}, ("tls.client_key_passphrase", "MISSING_FIELD")),
         ({"tls": {"server_name": "a:1"}}, ("tls.server_name", "INVALID_HOST")),
     ],
 )
@@ -133,7 +165,22 @@ def test_every_grant_is_known() -> None:
     token = server(login=..., oauth2_token={"user": "u", "access_token": "t"}).auth.source
     assert isinstance(token, AccessToken)
     refresh = {"user": "u", "client_id": "c", "refresh_token": "r", "token_url": "https://login.example.com/token"}
-    assert isinstance(server(login=..., oauth2_refresh_token=refresh).auth.source, RefreshTokenGrant)
+    grant = server(login=..., oauth2_refresh_token={**refresh, "scope": "mail offline"}).auth.source
+    assert isinstance(grant, RefreshTokenGrant)
+    assert grant.scope == "mail offline"
+    account = {"user": "u", "service_client": "s", "private_key_pem": rsa_pem(), "scope": "mail"}
+    assertion = server(login=..., oauth2_service_account=account).auth.source
+    assert isinstance(assertion, ServiceAccountGrant)
+    assert assertion.scope == "mail"
+    application = server(login=..., oauth2_client_credentials=APPLICATION).auth.source
+    assert isinstance(application, ClientCredentialsGrant)
+    assert (application.client_id, application.client_secret.reveal()) == ("c", "s")
+    assert application.scope == "https://outlook.office365.com/.default"
+
+
+def test_an_encrypted_client_key_is_opened_by_its_passphrase() -> None:
+    tls = server(tls={"client_cert_pem": CERT, "client_key_pem": ENCRYPTED_KEY, "client_key_passphrase": "pass"}).tls
+    assert tls.client_key_passphrase.reveal() == "pass"
 
 
 def test_a_minimum_version_has_its_name() -> None:
@@ -152,6 +199,7 @@ def test_every_field_of_the_contract_is_read() -> None:
         "oauth2_token": config_pb2.OAuth2Token,
         "oauth2_refresh_token": config_pb2.OAuth2RefreshToken,
         "oauth2_service_account": config_pb2.OAuth2ServiceAccount,
+        "oauth2_client_credentials": config_pb2.OAuth2ClientCredentials,
     }
     for name, message in nested.items():
         (shape, _) = TypedShape.model_fields[name].annotation.__args__  # type: ignore[union-attr]

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dsmtpconnector/v1/config.proto\x12\x10smtpconnector.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x89\x01\n\x0f\x43onnectorConfig\x12\x11\n\x07profile\x18\x01 \x01(\tH\x00\x12,\n\x04smtp\x18\x02 \x01(\x0b\x32\x1c.smtpconnector.v1.SmtpConfigH\x00\x12+\n\x08\x64ocument\x18\x03 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x42\x08\n\x06source\"\x83\x06\n\nSmtpConfig\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12+\n\x08tls_mode\x18\x03 \x01(\x0e\x32\x19.smtpconnector.v1.TlsMode\x12)\n\x03tls\x18\x04 \x01(\x0b\x32\x1c.smtpconnector.v1.TlsOptions\x12,\n\x05login\x18\x05 \x01(\x0b\x32\x1b.smtpconnector.v1.LoginAuthH\x00\x12\x35\n\x0coauth2_token\x18\x06 \x01(\x0b\x32\x1d.smtpconnector.v1.OAuth2TokenH\x00\x12\x44\n\x14oauth2_refresh_token\x18\x07 \x01(\x0b\x32$.smtpconnector.v1.OAuth2RefreshTokenH\x00\x12H\n\x16oauth2_service_account\x18\x08 \x01(\x0b\x32&.smtpconnector.v1.OAuth2ServiceAccountH\x00\x12\x12\n\nfrom_email\x18\t \x01(\t\x12\x10\n\x08reply_to\x18\n \x01(\t\x12-\n\ttemplates\x18\x0b \x03(\x0b\x32\x1a.smtpconnector.v1.Template\x12\x30\n\x0e\x63ustom_headers\x18\x0c \x03(\x0b\x32\x18.smtpconnector.v1.Header\x12\x17\n\x0f\x63lient_hostname\x18\r \x01(\t\x12\x15\n\rlocal_address\x18\x0e \x01(\t\x12.\n\x0b\x64ns_timeout\x18\x0f \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12\x63onnection_timeout\x18\x10 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x10greeting_timeout\x18\x11 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0esocket_timeout\x18\x12 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\n\x04\x61uth\"\xb8\x01\n\nTlsOptions\x12\x13\n\x0bserver_name\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61_pem\x18\x02 \x01(\t\x12\x17\n\x0f\x63lient_cert_pem\x18\x03 \x01(\t\x12\x1b\n\x0e\x63lient_key_pem\x18\x04 \x01(\tB\x03\x80\x01\x01\x12\x31\n\x0bmin_version\x18\x05 \x01(\x0e\x32\x1c.smtpconnector.v1.TlsVersion\x12\x1c\n\x14insecure_skip_verify\x18\x06 \x01(\x08\"0\n\tLoginAuth\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x15\n\x08password\x18\x02 \x01(\tB\x03\x80\x01\x01\"6\n\x0bOAuth2Token\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x19\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\tB\x03\x80\x01\x01\"\x80\x01\n\x12OAuth2RefreshToken\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\x1a\n\rclient_secret\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\x1a\n\rrefresh_token\x18\x04 \x01(\tB\x03\x80\x01\x01\x12\x11\n\ttoken_url\x18\x05 \x01(\t\"\x92\x01\n\x14OAuth2ServiceAccount\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x16\n\x0eservice_client\x18\x02 \x01(\t\x12\x1c\n\x0fprivate_key_pem\x18\x03 \x01(\tB\x03\x80\x01\x01\x12#\n\x16private_key_passphrase\x18\x04 \x01(\tB\x03\x80\x01\x01\x12\x11\n\ttoken_url\x18\x05 \x01(\t\"\xc6\x01\n\x08Template\x12\x12\n\nusage_type\x18\x01 \x01(\t\x12\x33\n\x0c\x63ontent_type\x18\x02 \x01(\x0e\x32\x1d.smtpconnector.v1.ContentType\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x04 \x01(\t\x12\x14\n\x0ctext_content\x18\x05 \x01(\t\x12\x10\n\x08reply_to\x18\x06 \x01(\t\x12\x11\n\tsend_from\x18\x07 \x01(\t\x12\x14\n\x0clanguage_tag\x18\x08 \x01(\t\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t*q\n\x07TlsMode\x12\x18\n\x14TLS_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11TLS_MODE_IMPLICIT\x10\x01\x12\x1e\n\x1aTLS_MODE_STARTTLS_REQUIRED\x10\x02\x12\x15\n\x11TLS_MODE_DISABLED\x10\x03*S\n\nTlsVersion\x12\x1b\n\x17TLS_VERSION_UNSPECIFIED\x10\x00\x12\x13\n\x0fTLS_VERSION_1_2\x10\x01\x12\x13\n\x0fTLS_VERSION_1_3\x10\x02*d\n\x0b\x43ontentType\x12\x1c\n\x18\x43ONTENT_TYPE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43ONTENT_TYPE_TEXT_PLAIN\x10\x01\x12\x1a\n\x16\x43ONTENT_TYPE_TEXT_HTML\x10\x02\x42V\n\x10smtpconnector.v1B\x0b\x43onfigProtoP\x01Z smtpconnector/v1;smtpconnectorv1\xaa\x02\x10Smtpconnector.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dsmtpconnector/v1/config.proto\x12\x10smtpconnector.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x89\x01\n\x0f\x43onnectorConfig\x12\x11\n\x07profile\x18\x01 \x01(\tH\x00\x12,\n\x04smtp\x18\x02 \x01(\x0b\x32\x1c.smtpconnector.v1.SmtpConfigH\x00\x12+\n\x08\x64ocument\x18\x03 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x42\x08\n\x06source\"\xd3\x06\n\nSmtpConfig\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12+\n\x08tls_mode\x18\x03 \x01(\x0e\x32\x19.smtpconnector.v1.TlsMode\x12)\n\x03tls\x18\x04 \x01(\x0b\x32\x1c.smtpconnector.v1.TlsOptions\x12,\n\x05login\x18\x05 \x01(\x0b\x32\x1b.smtpconnector.v1.LoginAuthH\x00\x12\x35\n\x0coauth2_token\x18\x06 \x01(\x0b\x32\x1d.smtpconnector.v1.OAuth2TokenH\x00\x12\x44\n\x14oauth2_refresh_token\x18\x07 \x01(\x0b\x32$.smtpconnector.v1.OAuth2RefreshTokenH\x00\x12H\n\x16oauth2_service_account\x18\x08 \x01(\x0b\x32&.smtpconnector.v1.OAuth2ServiceAccountH\x00\x12N\n\x19oauth2_client_credentials\x18\x13 \x01(\x0b\x32).smtpconnector.v1.OAuth2ClientCredentialsH\x00\x12\x12\n\nfrom_email\x18\t \x01(\t\x12\x10\n\x08reply_to\x18\n \x01(\t\x12-\n\ttemplates\x18\x0b \x03(\x0b\x32\x1a.smtpconnector.v1.Template\x12\x30\n\x0e\x63ustom_headers\x18\x0c \x03(\x0b\x32\x18.smtpconnector.v1.Header\x12\x17\n\x0f\x63lient_hostname\x18\r \x01(\t\x12\x15\n\rlocal_address\x18\x0e \x01(\t\x12.\n\x0b\x64ns_timeout\x18\x0f \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12\x63onnection_timeout\x18\x10 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x10greeting_timeout\x18\x11 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0esocket_timeout\x18\x12 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\n\x04\x61uth\"\xdc\x01\n\nTlsOptions\x12\x13\n\x0bserver_name\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61_pem\x18\x02 \x01(\t\x12\x17\n\x0f\x63lient_cert_pem\x18\x03 \x01(\t\x12\x1b\n\x0e\x63lient_key_pem\x18\x04 \x01(\tB\x03\x80\x01\x01\x12\x31\n\x0bmin_version\x18\x05 \x01(\x0e\x32\x1c.smtpconnector.v1.TlsVersion\x12\x1c\n\x14insecure_skip_verify\x18\x06 \x01(\x08\x12\"\n\x15\x63lient_key_passphrase\x18\x07 \x01(\tB\x03\x80\x01\x01\"0\n\tLoginAuth\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x15\n\x08password\x18\x02 \x01(\tB\x03\x80\x01\x01\"6\n\x0bOAuth2Token\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x19\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\tB\x03\x80\x01\x01\"\x8f\x01\n\x12OAuth2RefreshToken\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\x1a\n\rclient_secret\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\x1a\n\rrefresh_token\x18\x04 \x01(\tB\x03\x80\x01\x01\x12\x11\n\ttoken_url\x18\x05 \x01(\t\x12\r\n\x05scope\x18\x06 \x01(\t\"\xa1\x01\n\x14OAuth2ServiceAccount\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x16\n\x0eservice_client\x18\x02 \x01(\t\x12\x1c\n\x0fprivate_key_pem\x18\x03 \x01(\tB\x03\x80\x01\x01\x12#\n\x16private_key_passphrase\x18\x04 \x01(\tB\x03\x80\x01\x01\x12\x11\n\ttoken_url\x18\x05 \x01(\t\x12\r\n\x05scope\x18\x06 \x01(\t\"x\n\x17OAuth2ClientCredentials\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\x1a\n\rclient_secret\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\x11\n\ttoken_url\x18\x04 \x01(\t\x12\r\n\x05scope\x18\x05 \x01(\t\"\xc6\x01\n\x08Template\x12\x12\n\nusage_type\x18\x01 \x01(\t\x12\x33\n\x0c\x63ontent_type\x18\x02 \x01(\x0e\x32\x1d.smtpconnector.v1.ContentType\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x04 \x01(\t\x12\x14\n\x0ctext_content\x18\x05 \x01(\t\x12\x10\n\x08reply_to\x18\x06 \x01(\t\x12\x11\n\tsend_from\x18\x07 \x01(\t\x12\x14\n\x0clanguage_tag\x18\x08 \x01(\t\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t*q\n\x07TlsMode\x12\x18\n\x14TLS_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11TLS_MODE_IMPLICIT\x10\x01\x12\x1e\n\x1aTLS_MODE_STARTTLS_REQUIRED\x10\x02\x12\x15\n\x11TLS_MODE_DISABLED\x10\x03*S\n\nTlsVersion\x12\x1b\n\x17TLS_VERSION_UNSPECIFIED\x10\x00\x12\x13\n\x0fTLS_VERSION_1_2\x10\x01\x12\x13\n\x0fTLS_VERSION_1_3\x10\x02*d\n\x0b\x43ontentType\x12\x1c\n\x18\x43ONTENT_TYPE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43ONTENT_TYPE_TEXT_PLAIN\x10\x01\x12\x1a\n\x16\x43ONTENT_TYPE_TEXT_HTML\x10\x02\x42V\n\x10smtpconnector.v1B\x0b\x43onfigProtoP\x01Z smtpconnector/v1;smtpconnectorv1\xaa\x02\x10Smtpconnector.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +36,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\020smtpconnector.v1B\013ConfigProtoP\001Z smtpconnector/v1;smtpconnectorv1\252\002\020Smtpconnector.V1'
   _globals['_TLSOPTIONS'].fields_by_name['client_key_pem']._loaded_options = None
   _globals['_TLSOPTIONS'].fields_by_name['client_key_pem']._serialized_options = b'\200\001\001'
+  _globals['_TLSOPTIONS'].fields_by_name['client_key_passphrase']._loaded_options = None
+  _globals['_TLSOPTIONS'].fields_by_name['client_key_passphrase']._serialized_options = b'\200\001\001'
   _globals['_LOGINAUTH'].fields_by_name['password']._loaded_options = None
   _globals['_LOGINAUTH'].fields_by_name['password']._serialized_options = b'\200\001\001'
   _globals['_OAUTH2TOKEN'].fields_by_name['access_token']._loaded_options = None
@@ -48,28 +50,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OAUTH2SERVICEACCOUNT'].fields_by_name['private_key_pem']._serialized_options = b'\200\001\001'
   _globals['_OAUTH2SERVICEACCOUNT'].fields_by_name['private_key_passphrase']._loaded_options = None
   _globals['_OAUTH2SERVICEACCOUNT'].fields_by_name['private_key_passphrase']._serialized_options = b'\200\001\001'
-  _globals['_TLSMODE']._serialized_start=1840
-  _globals['_TLSMODE']._serialized_end=1953
-  _globals['_TLSVERSION']._serialized_start=1955
-  _globals['_TLSVERSION']._serialized_end=2038
-  _globals['_CONTENTTYPE']._serialized_start=2040
-  _globals['_CONTENTTYPE']._serialized_end=2140
+  _globals['_OAUTH2CLIENTCREDENTIALS'].fields_by_name['client_secret']._loaded_options = None
+  _globals['_OAUTH2CLIENTCREDENTIALS'].fields_by_name['client_secret']._serialized_options = b'\200\001\001'
+  _globals['_TLSMODE']._serialized_start=2108
+  _globals['_TLSMODE']._serialized_end=2221
+  _globals['_TLSVERSION']._serialized_start=2223
+  _globals['_TLSVERSION']._serialized_end=2306
+  _globals['_CONTENTTYPE']._serialized_start=2308
+  _globals['_CONTENTTYPE']._serialized_end=2408
   _globals['_CONNECTORCONFIG']._serialized_start=114
   _globals['_CONNECTORCONFIG']._serialized_end=251
   _globals['_SMTPCONFIG']._serialized_start=254
-  _globals['_SMTPCONFIG']._serialized_end=1025
-  _globals['_TLSOPTIONS']._serialized_start=1028
-  _globals['_TLSOPTIONS']._serialized_end=1212
-  _globals['_LOGINAUTH']._serialized_start=1214
-  _globals['_LOGINAUTH']._serialized_end=1262
-  _globals['_OAUTH2TOKEN']._serialized_start=1264
-  _globals['_OAUTH2TOKEN']._serialized_end=1318
-  _globals['_OAUTH2REFRESHTOKEN']._serialized_start=1321
-  _globals['_OAUTH2REFRESHTOKEN']._serialized_end=1449
-  _globals['_OAUTH2SERVICEACCOUNT']._serialized_start=1452
-  _globals['_OAUTH2SERVICEACCOUNT']._serialized_end=1598
-  _globals['_TEMPLATE']._serialized_start=1601
-  _globals['_TEMPLATE']._serialized_end=1799
-  _globals['_HEADER']._serialized_start=1801
-  _globals['_HEADER']._serialized_end=1838
+  _globals['_SMTPCONFIG']._serialized_end=1105
+  _globals['_TLSOPTIONS']._serialized_start=1108
+  _globals['_TLSOPTIONS']._serialized_end=1328
+  _globals['_LOGINAUTH']._serialized_start=1330
+  _globals['_LOGINAUTH']._serialized_end=1378
+  _globals['_OAUTH2TOKEN']._serialized_start=1380
+  _globals['_OAUTH2TOKEN']._serialized_end=1434
+  _globals['_OAUTH2REFRESHTOKEN']._serialized_start=1437
+  _globals['_OAUTH2REFRESHTOKEN']._serialized_end=1580
+  _globals['_OAUTH2SERVICEACCOUNT']._serialized_start=1583
+  _globals['_OAUTH2SERVICEACCOUNT']._serialized_end=1744
+  _globals['_OAUTH2CLIENTCREDENTIALS']._serialized_start=1746
+  _globals['_OAUTH2CLIENTCREDENTIALS']._serialized_end=1866
+  _globals['_TEMPLATE']._serialized_start=1869
+  _globals['_TEMPLATE']._serialized_end=2067
+  _globals['_HEADER']._serialized_start=2069
+  _globals['_HEADER']._serialized_end=2106
 # @@protoc_insertion_point(module_scope)

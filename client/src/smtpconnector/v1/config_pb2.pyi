@@ -157,6 +157,7 @@ class SmtpConfig(_message.Message):
     OAUTH2_TOKEN_FIELD_NUMBER: _builtins.int
     OAUTH2_REFRESH_TOKEN_FIELD_NUMBER: _builtins.int
     OAUTH2_SERVICE_ACCOUNT_FIELD_NUMBER: _builtins.int
+    OAUTH2_CLIENT_CREDENTIALS_FIELD_NUMBER: _builtins.int
     FROM_EMAIL_FIELD_NUMBER: _builtins.int
     REPLY_TO_FIELD_NUMBER: _builtins.int
     TEMPLATES_FIELD_NUMBER: _builtins.int
@@ -206,6 +207,10 @@ class SmtpConfig(_message.Message):
         """oauth2_service_account lets the server fetch access tokens by a signed assertion."""
 
     @_builtins.property
+    def oauth2_client_credentials(self) -> Global___OAuth2ClientCredentials:
+        """oauth2_client_credentials lets the server fetch access tokens by the application's own secret."""
+
+    @_builtins.property
     def templates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Template]:
         """templates are the mails that can be sent. Must hold one each for the usage types Register, SignIn, ForgotPassword
         and Generic. Where a usage type occurs more than once, the first template serves.
@@ -242,6 +247,7 @@ class SmtpConfig(_message.Message):
         oauth2_token: Global___OAuth2Token | None = ...,
         oauth2_refresh_token: Global___OAuth2RefreshToken | None = ...,
         oauth2_service_account: Global___OAuth2ServiceAccount | None = ...,
+        oauth2_client_credentials: Global___OAuth2ClientCredentials | None = ...,
         from_email: _builtins.str = ...,
         reply_to: _builtins.str = ...,
         templates: _abc.Iterable[Global___Template] | None = ...,
@@ -253,11 +259,11 @@ class SmtpConfig(_message.Message):
         greeting_timeout: _duration_pb2.Duration | None = ...,
         socket_timeout: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["auth", b"auth", "connection_timeout", b"connection_timeout", "dns_timeout", b"dns_timeout", "greeting_timeout", b"greeting_timeout", "login", b"login", "oauth2_refresh_token", b"oauth2_refresh_token", "oauth2_service_account", b"oauth2_service_account", "oauth2_token", b"oauth2_token", "socket_timeout", b"socket_timeout", "tls", b"tls"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["auth", b"auth", "connection_timeout", b"connection_timeout", "dns_timeout", b"dns_timeout", "greeting_timeout", b"greeting_timeout", "login", b"login", "oauth2_client_credentials", b"oauth2_client_credentials", "oauth2_refresh_token", b"oauth2_refresh_token", "oauth2_service_account", b"oauth2_service_account", "oauth2_token", b"oauth2_token", "socket_timeout", b"socket_timeout", "tls", b"tls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth", b"auth", "client_hostname", b"client_hostname", "connection_timeout", b"connection_timeout", "custom_headers", b"custom_headers", "dns_timeout", b"dns_timeout", "from_email", b"from_email", "greeting_timeout", b"greeting_timeout", "host", b"host", "local_address", b"local_address", "login", b"login", "oauth2_refresh_token", b"oauth2_refresh_token", "oauth2_service_account", b"oauth2_service_account", "oauth2_token", b"oauth2_token", "port", b"port", "reply_to", b"reply_to", "socket_timeout", b"socket_timeout", "templates", b"templates", "tls", b"tls", "tls_mode", b"tls_mode"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth", b"auth", "client_hostname", b"client_hostname", "connection_timeout", b"connection_timeout", "custom_headers", b"custom_headers", "dns_timeout", b"dns_timeout", "from_email", b"from_email", "greeting_timeout", b"greeting_timeout", "host", b"host", "local_address", b"local_address", "login", b"login", "oauth2_client_credentials", b"oauth2_client_credentials", "oauth2_refresh_token", b"oauth2_refresh_token", "oauth2_service_account", b"oauth2_service_account", "oauth2_token", b"oauth2_token", "port", b"port", "reply_to", b"reply_to", "socket_timeout", b"socket_timeout", "templates", b"templates", "tls", b"tls", "tls_mode", b"tls_mode"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_auth: _TypeAlias = _typing.Literal["login", "oauth2_token", "oauth2_refresh_token", "oauth2_service_account"]  # noqa: Y015
+    _WhichOneofReturnType_auth: _TypeAlias = _typing.Literal["login", "oauth2_token", "oauth2_refresh_token", "oauth2_service_account", "oauth2_client_credentials"]  # noqa: Y015
     _WhichOneofArgType_auth: _TypeAlias = _typing.Literal["auth", b"auth"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_auth) -> _WhichOneofReturnType_auth | None: ...
 
@@ -275,6 +281,7 @@ class TlsOptions(_message.Message):
     CLIENT_KEY_PEM_FIELD_NUMBER: _builtins.int
     MIN_VERSION_FIELD_NUMBER: _builtins.int
     INSECURE_SKIP_VERIFY_FIELD_NUMBER: _builtins.int
+    CLIENT_KEY_PASSPHRASE_FIELD_NUMBER: _builtins.int
     server_name: _builtins.str
     """server_name is the name that the certificate must carry and that is sent as SNI. Absent means SmtpConfig.host."""
     ca_pem: _builtins.str
@@ -284,11 +291,13 @@ class TlsOptions(_message.Message):
     neither.
     """
     client_key_pem: _builtins.str
-    """client_key_pem is the unencrypted private key of client_cert_pem. A secret."""
+    """client_key_pem is the private key of client_cert_pem. A secret."""
     min_version: Global___TlsVersion.ValueType
     """min_version is the oldest version of TLS to accept. Absent means TLS 1.2."""
     insecure_skip_verify: _builtins.bool
     """insecure_skip_verify accepts any certificate for any name. False by default; a WARNING finding when true."""
+    client_key_passphrase: _builtins.str
+    """client_key_passphrase opens an encrypted client_key_pem. Absent for one that is not encrypted. A secret."""
     def __init__(
         self,
         *,
@@ -298,10 +307,11 @@ class TlsOptions(_message.Message):
         client_key_pem: _builtins.str = ...,
         min_version: Global___TlsVersion.ValueType = ...,
         insecure_skip_verify: _builtins.bool = ...,
+        client_key_passphrase: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_pem", b"ca_pem", "client_cert_pem", b"client_cert_pem", "client_key_pem", b"client_key_pem", "insecure_skip_verify", b"insecure_skip_verify", "min_version", b"min_version", "server_name", b"server_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_pem", b"ca_pem", "client_cert_pem", b"client_cert_pem", "client_key_passphrase", b"client_key_passphrase", "client_key_pem", b"client_key_pem", "insecure_skip_verify", b"insecure_skip_verify", "min_version", b"min_version", "server_name", b"server_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -370,6 +380,7 @@ class OAuth2RefreshToken(_message.Message):
     CLIENT_SECRET_FIELD_NUMBER: _builtins.int
     REFRESH_TOKEN_FIELD_NUMBER: _builtins.int
     TOKEN_URL_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """user is the mailbox that the tokens are for. Required."""
     client_id: _builtins.str
@@ -380,6 +391,8 @@ class OAuth2RefreshToken(_message.Message):
     """refresh_token is the user's refresh token. Required. A secret."""
     token_url: _builtins.str
     """token_url is the token end point, https only. Absent means Google's."""
+    scope: _builtins.str
+    """scope names the scopes to ask for, separated by spaces. Absent means those that refresh_token was granted with."""
     def __init__(
         self,
         *,
@@ -388,10 +401,11 @@ class OAuth2RefreshToken(_message.Message):
         client_secret: _builtins.str = ...,
         refresh_token: _builtins.str = ...,
         token_url: _builtins.str = ...,
+        scope: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "client_secret", b"client_secret", "refresh_token", b"refresh_token", "token_url", b"token_url", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "client_secret", b"client_secret", "refresh_token", b"refresh_token", "scope", b"scope", "token_url", b"token_url", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -408,6 +422,7 @@ class OAuth2ServiceAccount(_message.Message):
     PRIVATE_KEY_PEM_FIELD_NUMBER: _builtins.int
     PRIVATE_KEY_PASSPHRASE_FIELD_NUMBER: _builtins.int
     TOKEN_URL_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """user is the mailbox that the service account acts for. Required."""
     service_client: _builtins.str
@@ -418,6 +433,8 @@ class OAuth2ServiceAccount(_message.Message):
     """private_key_passphrase opens an encrypted private_key_pem. Absent for one that is not encrypted. A secret."""
     token_url: _builtins.str
     """token_url is the token end point, https only. Absent means Google's."""
+    scope: _builtins.str
+    """scope names the scopes to ask for, separated by spaces. Absent means Google's scope for mail."""
     def __init__(
         self,
         *,
@@ -426,14 +443,57 @@ class OAuth2ServiceAccount(_message.Message):
         private_key_pem: _builtins.str = ...,
         private_key_passphrase: _builtins.str = ...,
         token_url: _builtins.str = ...,
+        scope: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["private_key_passphrase", b"private_key_passphrase", "private_key_pem", b"private_key_pem", "service_client", b"service_client", "token_url", b"token_url", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["private_key_passphrase", b"private_key_passphrase", "private_key_pem", b"private_key_pem", "scope", b"scope", "service_client", b"service_client", "token_url", b"token_url", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OAuth2ServiceAccount: _TypeAlias = OAuth2ServiceAccount  # noqa: Y015
+
+@_typing.final
+class OAuth2ClientCredentials(_message.Message):
+    """OAuth2ClientCredentials authenticates with access tokens fetched by an application's own identifier and secret, without
+    a user's consent (RFC 6749, section 4.4), as Microsoft 365 has it for applications.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_SECRET_FIELD_NUMBER: _builtins.int
+    TOKEN_URL_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """user is the mailbox that the tokens are for. Required."""
+    client_id: _builtins.str
+    """client_id is the application's identifier. Required."""
+    client_secret: _builtins.str
+    """client_secret is the application's secret. Required. A secret."""
+    token_url: _builtins.str
+    """token_url is the token end point, https only. Required."""
+    scope: _builtins.str
+    """scope names the scopes to ask for, separated by spaces. Required, but at login.microsoftonline.com, where absent means
+    Microsoft's scope for mail.
+    """
+    def __init__(
+        self,
+        *,
+        user: _builtins.str = ...,
+        client_id: _builtins.str = ...,
+        client_secret: _builtins.str = ...,
+        token_url: _builtins.str = ...,
+        scope: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "client_secret", b"client_secret", "scope", b"scope", "token_url", b"token_url", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OAuth2ClientCredentials: _TypeAlias = OAuth2ClientCredentials  # noqa: Y015
 
 @_typing.final
 class Template(_message.Message):
