@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BASE ?= main
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-servers test-wheels check lint type proto proto-check proto-lint build bench bench-quick lock clean
+.PHONY: help setup demo run test test-servers test-wheels check lint type proto proto-check proto-lint docs audit build bench bench-quick lock clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -34,7 +34,14 @@ test-servers: $(VENV)/.test ## Run the tests that need installed servers (Postfi
 test-wheels: $(VENV)/.test ## Try the wheels of dist/ in empty environments.
 	@$(BIN)/python -m pytest -m wheels $(ARGS)
 
-check: lint type proto-check proto-lint ## All that CI checks beside the tests.
+check: lint type proto-check proto-lint docs audit ## All that CI checks beside the tests.
+
+docs: $(VENV)/.test ## Run the snippets of README and docs, and follow their links.
+	@$(BIN)/python -m pytest -q tests/e2e/test_docs.py -m "not needs_server"
+
+audit: $(VENV)/.dev ## Known vulnerabilities of what the server runs on, and a bill of materials (build/sbom.json).
+	@$(BIN)/pip-audit --disable-pip --require-hashes --requirement locks/run.txt --progress-spinner off
+	@mkdir -p build && $(BIN)/cyclonedx-py requirements locks/run.txt --output-file build/sbom.json
 
 lint: $(VENV)/.dev ## ruff: lint and format.
 	@$(BIN)/ruff check .

@@ -73,6 +73,16 @@ def test_the_servers_wheel_runs_its_command(environment: Path) -> None:
     ).is_relative_to(environment.parent)
 
 
+def test_the_images_recipe_works(environment: Path) -> None:
+    """As docs/ops/deploy/Containerfile has it: the lock by its hashes, then our own two without their dependencies."""
+    pip = environment / "pip"
+    run(pip, "install", "--quiet", "--require-hashes", "--requirement", ROOT / "locks" / "run.txt")
+    run(pip, "install", "--quiet", "--no-deps", ROOT / "client", ROOT)
+    run(pip, "check")
+    run(pip, "uninstall", "--quiet", "--yes", "pip")
+    assert "serve" in run(environment / "smtpconnector", "--help")
+
+
 def test_the_distributions_name_the_same_version() -> None:
     versions = {Path(wheel(name)).name.split("-")[1] for name in ("smtpconnector", "smtpconnector_server")}
     assert len(versions) == 1

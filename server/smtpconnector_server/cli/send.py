@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from smtpconnector_server.cli.connection import add_connection, tls_of, token_of
 from smtpconnector_server.cli.terminal import (
     NO,
     OK,
@@ -15,7 +16,6 @@ from smtpconnector_server.cli.terminal import (
     WRONG_USAGE,
     CommandFailed,
     Subparsers,
-    add_address,
     console,
     escaped,
     print_json,
@@ -46,7 +46,7 @@ def add_parser(commands: Subparsers[Any]) -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--profile", metavar="NAME", help="a profile of the running server (default: its `default`)")
     source.add_argument("--config", type=Path, metavar="FILE", help="a configuration file; no running server is needed")
-    add_address(parser)
+    add_connection(parser)
     parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="(default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="answer as JSON, for scripts")
     parser.set_defaults(run=run)
@@ -79,7 +79,12 @@ def _payload(text: str | None) -> dict[str, Any]:
 async def _send(arguments: argparse.Namespace, payload: dict[str, Any], address: str | None = None) -> SentMessage:
     from smtpconnector import AsyncClient  # noqa: PLC0415
 
-    async with AsyncClient(address or arguments.address) as client:
+    own_server = address is not None
+    async with AsyncClient(
+        address or arguments.address,
+        tls=None if own_server else tls_of(arguments),
+        token=None if own_server else token_of(arguments),
+    ) as client:
         return await client.send_message(
             arguments.to, arguments.type, payload, config=arguments.profile, timeout=arguments.timeout
         )

@@ -22,8 +22,6 @@ WRONG_USAGE: Final = 2  # as argparse
 UNREACHABLE: Final = 69  # EX_UNAVAILABLE of sysexits.h
 CONFIG_WRONG: Final = 78  # EX_CONFIG
 
-DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
-
 Subparsers = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it
 
 
@@ -78,13 +76,3 @@ def usable_profile(file: Path) -> Profile:
 def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON
     """Write a value as JSON, for programs."""
     print(json.dumps(value, ensure_ascii=False, indent=2))
-
-
-def add_address(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which server to call."""
-    parser.add_argument(
-        "--address",
-        default=DEFAULT_ADDRESS,
-        metavar="HOST:PORT",
-        help="the running server to call (default: %(default)s)",
-    )
