@@ -27,12 +27,11 @@ _BAD_SENDER: Final = frozenset({"4.1.7", "4.1.8", "5.1.7", "5.1.8"})
 _NOT_THE_SIZE: Final = frozenset({"5.2.1", "5.2.2"})
 _NO_SUCH_MAILBOX: Final = frozenset({550, 551, 553})
 _MECHANISM_UNKNOWN: Final = frozenset({500, 502, 504})
-_BEFORE_MAIL: Final = frozenset({Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH})
 _NOT_ABOUT_THE_MAIL: Final = frozenset(
     {Reason.SMTP_PROTOCOL_ERROR, Reason.SMTP_TLS_REQUIRED, Reason.SMTP_AUTH_UNSUPPORTED}
 )
 
-_TOO_MANY: Final = re.compile(r"too many|rate limit|limit exceeded", re.IGNORECASE)
+_TOO_MANY: Final = re.compile(r"too many|throttl|rate limit|limit exceeded", re.IGNORECASE)
 _SESSION_IS_FULL: Final = re.compile(r"\b(?:messages?|mails?)\b.{0,40}\b(?:session|connection)\b", re.IGNORECASE)
 _AUTH_FIRST: Final = re.compile(
     r"\bauth(?:entication)?\b.{0,20}\b(?:required|first)\b|not authenticated", re.IGNORECASE
@@ -119,7 +118,7 @@ def breakdown(broken: Broken, *, host: str) -> Failure:
 
 
 def _reason(stage: Stage, reply: Reply) -> Reason:
-    if _is_throttled(stage, reply):
+    if _is_throttled(reply):
         return Reason.SMTP_RATE_LIMITED
     if reply.code == _CLOSING and stage is not Stage.MESSAGE:
         return Reason.SMTP_SERVICE_UNAVAILABLE
@@ -201,7 +200,7 @@ _BY_STAGE: Final = {
 }
 
 
-def _is_throttled(stage: Stage, reply: Reply) -> bool:
+def _is_throttled(reply: Reply) -> bool:
     is_policy = reply.enhanced_code.startswith("4.7.")
     match reply.code:
         case 432:
@@ -210,11 +209,10 @@ def _is_throttled(stage: Stage, reply: Reply) -> bool:
             return is_policy
         case 452:
             return reply.enhanced_code == "4.5.3"
-        case 454 if stage in _BEFORE_MAIL:
-            # 454 4.7.0 is also the plain temporary failure of AUTH (RFC 4954, section 6) and of STARTTLS (RFC 3207).
-            return stage is Stage.AUTH and _TOO_MANY.search(reply.text) is not None
         case 454:
-            return is_policy
+            # The text alone tells: 4.7.0 is also the plain temporary failure of AUTH (RFC 4954, section 6) and STARTTLS
+            # (RFC 3207), 4.7.1 is Postfix's "Relay access denied", and Amazon SES throttles without an enhanced code.
+            return _TOO_MANY.search(reply.text) is not None
         case _:
             return False
 
