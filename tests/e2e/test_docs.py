@@ -91,6 +91,18 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
             assert path.exists(), target
 
 
+def test_every_test_that_the_security_model_names_exists() -> None:
+    text = (ROOT / "docs" / "ops" / "security.md").read_text(encoding="utf-8")
+    named = 0
+    source = ""
+    for reference in re.findall(r"`(tests/[\w/]+\.py(?:::\w+)?|test_\w+)`", text):
+        path, _, name = reference.partition("::") if reference.startswith("tests/") else ("", "", reference)
+        source = (ROOT / path).read_text(encoding="utf-8") if path else source
+        assert not name or f"def {name}(" in source, reference
+        named += 1
+    assert named > 40
+
+
 def test_the_readmes_have_the_same_sections() -> None:
     counts = {name: (ROOT / name).read_text(encoding="utf-8").count("\n## ") for name in READMES}
     assert len(set(counts.values())) == 1
