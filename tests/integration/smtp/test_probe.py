@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import ipaddress
 import socket
@@ -137,6 +138,23 @@ async def test_a_certificate_that_ends_soon_is_seen_though_the_login_fails(serve
     ]
 
 
+async def test_shows_the_chain_that_the_server_sends(server_for: Callable[..., Server]) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority().create_child_ca().issue_cert("127.0.0.1", "*.Example.com").configure_cert(context)
+    async with SmtpServer(tls=context) as smtp:
+        report = await Probe(Opener(Dialer())).run(server_for(smtp), Depth.CONNECT, within=10)
+    shown = report.certificate
+    assert shown is not None
+    assert len(shown.issuers) == 2
+    assert "2 certificates sent" in shown.describe()
+    assert [shown.is_for(name) for name in ("127.0.0.1", "mail.example.com", "a.b.example.com", "example.com")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
 async def test_a_server_that_was_stepped_down_shows_its_level(server_for: Callable[..., Server]) -> None:
     async with SmtpServer() as smtp:
         server = server_for(smtp)
@@ -205,7 +223,9 @@ async def test_one_who_may_not_know_is_told_the_same_of_every_name(server_for: C
             resolving("127.0.0.1"),
         ):
             probe = Probe(Opener(Dialer(policy=policy, resolver=resolver)))
+            began = asyncio.get_running_loop().time()
             reports.append(await probe.run(server, Depth.CONNECT, within=0.3, on_step=told.append))
+            assert asyncio.get_running_loop().time() - began >= 0.3  # a quick no is an answer too
     steps = {report.steps for report in reports}
     assert len(steps) == 1
     assert [(step.name, step.status.name) for step in steps.pop()][:2] == [
