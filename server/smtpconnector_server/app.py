@@ -93,9 +93,11 @@ async def running_server(
         yield Running(server.address, files)
     finally:
         following.cancel()
+        grace_ends = asyncio.get_running_loop().time() + settings.grace
         await server.drain(settings.grace)
         with suppress(TimeoutError):
-            await asyncio.wait_for(sender.drain(), settings.grace)
+            async with asyncio.timeout_at(grace_ends):
+                await sender.drain()  # mails whose callers have their answer
         for reach in reaches.values():
             await reach.pool.close(_POOL_CLOSE_SECONDS)
             await reach.tokens.aclose()
