@@ -35,6 +35,11 @@ _HINTS: Final = {
     Reason.SMTP_AUTH_REQUIRED: "The server wants a login: give the credentials.",
     Reason.SMTP_AUTH_UNSUPPORTED: "The server offers no login here: check the port, or leave the credentials out.",
     Reason.SMTP_SENDER_REJECTED: "Use a sender that the provider has verified, often the account itself.",
+    **dict.fromkeys(
+        (Reason.SMTP_RECIPIENT_DEFERRED, Reason.SMTP_POLICY_REJECTED),
+        "If it said that relaying or access is denied, the server does not know this machine: allow its address there "
+        "(mynetworks in Postfix), or give credentials.",
+    ),
     Reason.OAUTH2_TOKEN_REJECTED: "Check the client's identifier and secret, and let the user consent anew.",
 }
 
