@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.inbox import Inbox
+    from harness.smtp_server import SmtpServer
 
 USAGE_TYPES = ("Register", "SignIn", "ForgotPassword", "Generic")
 
 
-def document_for(inbox: Inbox, **changes: Any) -> dict[str, Any]:
-    """Return a whole configuration document whose mails go to the inbox."""
+def document_for(inbox: Inbox | SmtpServer, **changes: Any) -> dict[str, Any]:
+    """Return a whole configuration document whose mails go to a server."""
     return {
         "host": inbox.host,
         "port": inbox.port,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from smtpconnector_server.config import limits
 from smtpconnector_server.config.auth import read_auth
 from smtpconnector_server.config.checked import Checked
+from smtpconnector_server.config.dsn import read_dsn
 from smtpconnector_server.config.host import HostError, parse_client_hostname, parse_host, parse_ip
 from smtpconnector_server.config.left_over import check_left_overs, is_left_over
 from smtpconnector_server.config.model import Connector, PoolLimits, Server, Timeouts, TlsMode
@@ -40,11 +41,17 @@ def check(draft: Draft, findings: Findings) -> Checked:
     reply_to = _mailbox(draft.reply_to, findings)
     templates = read_templates(draft.templates, draft.origin, findings)
     headers = _headers(draft, findings)
+    dsn = read_dsn(draft.dsn, findings)
     report = findings.report()
     if findings.has_error or server is None or from_email is None:
         return Checked(None, report)
     connector = Connector(
-        server=server, from_email=from_email, reply_to=reply_to, templates=templates, custom_headers=headers
+        server=server,
+        from_email=from_email,
+        reply_to=reply_to,
+        templates=templates,
+        custom_headers=headers,
+        dsn=dsn,
     )
     return Checked(connector, report)
 

@@ -14,6 +14,7 @@ from smtpconnector_server.config.auth_union import read_auth_union
 from smtpconnector_server.config.checked import Checked
 from smtpconnector_server.config.draft import (
     Draft,
+    DsnDraft,
     HeaderDraft,
     LoginDraft,
     PoolDraft,
@@ -26,7 +27,14 @@ from smtpconnector_server.config.finding import Findings
 from smtpconnector_server.config.intake import UnfitError, admit
 from smtpconnector_server.config.options import report_other_keys
 from smtpconnector_server.config.path import child
-from smtpconnector_server.config.shape import ClientKeyShape, DocumentShape, TemplateShape, TlsShape, key_names
+from smtpconnector_server.config.shape import (
+    ClientKeyShape,
+    DocumentShape,
+    DsnShape,
+    TemplateShape,
+    TlsShape,
+    key_names,
+)
 from smtpconnector_server.config.structure import Section
 
 if TYPE_CHECKING:
@@ -101,6 +109,7 @@ def _draft(document: Section[DocumentShape], origin: Origin, findings: Findings)
             idle_seconds=_seconds(document.said("idle_timeout")),
         ),
         single_flight=document.said("single_flight"),
+        dsn=_dsn(document, findings),
     )
 
 
@@ -169,6 +178,22 @@ def _tls(document: Section[DocumentShape], findings: Findings) -> TlsDraft:
         min_version=tls.said("min_version"),
         max_version=tls.said("max_version"),
         ciphers=tls.said("ciphers"),
+    )
+
+
+def _dsn(document: Section[DocumentShape], findings: Findings) -> DsnDraft:
+    dsn = document.item(document.shape.dsn or DsnShape.model_validate({}), document.key_path("dsn"))
+    report_other_keys(dsn, findings)
+
+    def either(first: str, second: str) -> Said[Any]:
+        said = dsn.said(first)
+        return said if said.is_given else dsn.said(second)
+
+    return DsnDraft(
+        envelope_id=either("envid", "id"),
+        returned=either("ret", "return_"),
+        notify=dsn.said("notify"),
+        original_recipient=either("recipient", "orcpt"),
     )
 
 

@@ -70,6 +70,7 @@ _TABLES: Final[dict[str, Callable[[], str]]] = {
     "auth": lambda: _members("auth"),
     "templates": lambda: _members("templates"),
     "tls": lambda: _members("tls"),
+    "dsn": lambda: _members("dsn"),
     "providers": _providers,
     "services": _services,
     "options": _options,

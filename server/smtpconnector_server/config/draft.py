@@ -139,6 +139,17 @@ class PoolDraft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DsnDraft:
+    """What is asked for as delivery status notifications."""
+
+    envelope_id: Said[str]
+    returned: Said[str]
+    notify: Said[str | list[str]]
+    """Events, in a list or separated by commas."""
+    original_recipient: Said[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """A whole configuration."""
 
@@ -164,3 +175,4 @@ class Draft:
     timeouts: TimeoutsDraft
     pool: PoolDraft
     single_flight: Said[bool]
+    dsn: DsnDraft

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from smtpconnector_server.config.data import read_table
-from smtpconnector_server.config.shape import DocumentShape, LoginShape, OAuth2Shape, TemplateShape, TlsShape, key_names
+from smtpconnector_server.config.shape import (
+    DocumentShape,
+    DsnShape,
+    LoginShape,
+    OAuth2Shape,
+    TemplateShape,
+    TlsShape,
+    key_names,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +32,7 @@ MEMBER_SHAPES: Final[dict[str, tuple[type[Shape], ...]]] = {
     "auth": (LoginShape, OAuth2Shape),
     "templates": (TemplateShape,),
     "tls": (TlsShape,),
+    "dsn": (DsnShape,),
 }
 
 

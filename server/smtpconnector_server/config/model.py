@@ -190,6 +190,37 @@ class Server:
     own Postfix or Exim. Some providers are trusted without it."""
 
 
+class DsnReturn(Enum):
+    """How much of a mail a notification brings back."""
+
+    FULL = "full"
+    HEADERS = "hdrs"
+
+
+class DsnEvent(Enum):
+    """What a sender wants to be told of."""
+
+    NEVER = "never"
+    """Nothing at all, not even that a mail could not be delivered. Stands alone."""
+    SUCCESS = "success"
+    FAILURE = "failure"
+    DELAY = "delay"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dsn:
+    """What is asked of servers that offer delivery status notifications (RFC 3461). They go to the sender."""
+
+    envelope_id: str | None = None
+    """Printable ASCII that a notification shows."""
+    returned: DsnReturn | None = None
+    """None: as the server likes."""
+    notify: tuple[DsnEvent, ...] = ()
+    """Empty: as the server likes, mostly of failures."""
+    original_recipient: str | None = None
+    """An address with its type, such as ``rfc822;ada@example.com``."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connector:
     """A whole configuration."""
@@ -200,3 +231,5 @@ class Connector:
     templates: tuple[Template, ...] = ()
     custom_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Name and value, in order. Not in the repr: values may be secrets, such as API keys."""
+    dsn: Dsn | None = None
+    """None: nothing is asked for."""

@@ -21,7 +21,7 @@ from smtpconnector_server.message.template import ContentType
 
 if TYPE_CHECKING:
     from smtpconnector_server.config.intake import Json
-    from smtpconnector_server.config.model import Auth, Connector, Server, TlsOptions
+    from smtpconnector_server.config.model import Auth, Connector, Dsn, Server, TlsOptions
     from smtpconnector_server.message.address import Mailbox
     from smtpconnector_server.message.template import Template
 
@@ -56,6 +56,7 @@ def normalized(connector: Connector) -> dict[str, Json]:
             "maxMessages": server.pool.max_messages,
             "idleTimeout": _milliseconds(server.pool.idle_seconds),
             "singleFlight": server.single_flight,
+            "dsn": _dsn(connector.dsn) if connector.dsn else None,
         }
     )
 
@@ -152,6 +153,17 @@ def _headers(headers: tuple[tuple[str, str], ...]) -> dict[str, Json]:
     for name, _ in headers:
         counts[name] = counts.get(name, 0) + 1
     return {name: MASK if count == 1 else [MASK] * count for name, count in counts.items()}
+
+
+def _dsn(dsn: Dsn) -> dict[str, Json]:
+    return _without_absent(
+        {
+            "id": dsn.envelope_id,
+            "return": dsn.returned.value if dsn.returned else None,
+            "notify": [event.value for event in dsn.notify] or None,
+            "recipient": dsn.original_recipient,
+        }
+    )
 
 
 def _mailbox(mailbox: Mailbox) -> str:

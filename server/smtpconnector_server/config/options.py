@@ -69,7 +69,6 @@ _TRANSPORT: Final = {
     "rateDelta": _later("no rate is limited yet"),
     "rateLimit": _later("no rate is limited yet"),
     "maxRequeues": UnusedOption("a mail is tried again within the call's deadline only", "Set that deadline."),
-    "dsn": _later("delivery status notifications are not asked for yet"),
     "otp": _later("no OTP-Token header is written yet"),
     "dkim": _later("mails are not signed here yet", "Let the provider sign, as they all do."),
     "requireTLSExtensionEnabled": _refused("REQUIRETLS (RFC 8689) is not asked for yet, so nothing would require TLS"),

@@ -124,6 +124,18 @@ class TemplateShape(Shape):
     escape: bool | None = None
 
 
+class DsnShape(Shape):
+    """``dsn`` of a document."""
+
+    id: Account | None = None
+    envid: Account | None = None
+    return_: Account | None = Field(None, alias="return")
+    ret: Account | None = None
+    notify: Account | list[Account] | None = None
+    recipient: MailboxText | None = None
+    orcpt: MailboxText | None = None
+
+
 class DocumentShape(Shape):
     """The JSON document: Logto's keys in the order of its form, then those that are read beyond it."""
 
@@ -156,6 +168,7 @@ class DocumentShape(Shape):
     max_messages: Count | None = Field(None, alias="maxMessages")
     idle_timeout: Milliseconds | None = Field(None, alias="idleTimeout")
     single_flight: bool | None = Field(None, alias="singleFlight")
+    dsn: DsnShape | None = None
     username: Account | None = None
     password: SecretText | None = None
 

@@ -13,6 +13,7 @@ from smtpconnector_server.config import connector, templates
 from smtpconnector_server.config.checked import Checked
 from smtpconnector_server.config.draft import (
     Draft,
+    DsnDraft,
     Grant,
     HeaderDraft,
     LoginDraft,
@@ -109,6 +110,7 @@ def _draft(config: Section[TypedShape], findings: Findings) -> Draft:
         ),
         pool=PoolDraft(max_connections=Said(""), max_messages=Said(""), idle_seconds=Said("")),
         single_flight=Said(""),
+        dsn=DsnDraft(envelope_id=Said(""), returned=Said(""), notify=Said(""), original_recipient=Said("")),
     )
 
 

@@ -69,10 +69,11 @@ async def check(
         return Verdict(steps=(schema, *skipped), findings=checked.findings, report=None)
     if depth is Depth.SCHEMA:
         return Verdict(steps=(schema,), findings=checked.findings, report=None)
-    server = checked.connector.server
-    envelope = _envelope(checked.connector, recipient) if recipient is not None else None
+    connector = checked.connector
+    server = connector.server
+    envelope = _envelope(connector, recipient) if recipient is not None else None
     report = await probe.run(server, depth, within=within, envelope=envelope, on_step=on_step)
-    findings = [*checked.findings, *diagnose(report, server, is_typed=is_typed)]
+    findings = [*checked.findings, *diagnose(report, server, is_typed=is_typed, wants_dsn=connector.dsn is not None)]
     return Verdict(
         steps=(schema, *report.steps),
         findings=tuple(sorted(findings, key=lambda finding: finding.severity)),
@@ -95,4 +96,5 @@ def _envelope(connector: Connector, recipient: Address) -> Envelope:
         sender=str(sender),
         recipient=str(recipient),
         smtputf8=recipient.needs_smtputf8 or sender.needs_smtputf8,
+        dsn=connector.dsn,
     )

@@ -13,7 +13,7 @@ from smtpconnector_server.message.selection import select_template
 from smtpconnector_server.message.template import TemplateError, compile_template
 
 if TYPE_CHECKING:
-    from smtpconnector_server.config.model import Server
+    from smtpconnector_server.config.model import Dsn, Server
     from smtpconnector_server.delivery.prepared import Prepared
     from smtpconnector_server.message.address import Address
     from smtpconnector_server.message.mail import Mail
@@ -38,6 +38,8 @@ class Composed:
 
     mail: Mail
     server: Server
+    dsn: Dsn | None
+    """The delivery status notifications to ask for."""
     profile: str | None
     """The name of the profile that the server is from. None: its configuration came with the call."""
     usage_type: str
@@ -66,7 +68,13 @@ def compose(wish: Wish, prepared: Prepared) -> Composed:
         message_id=new_message_id(sender.ascii_domain),
         opaque=connector.server.single_flight,
     )
-    return Composed(mail=mail, server=connector.server, profile=prepared.profile, usage_type=template.usage_type)
+    return Composed(
+        mail=mail,
+        server=connector.server,
+        dsn=connector.dsn,
+        profile=prepared.profile,
+        usage_type=template.usage_type,
+    )
 
 
 def _template(wish: Wish, prepared: Prepared) -> CompiledTemplate:

@@ -66,13 +66,14 @@ _TYPED: Final = {
 """The fields of an ``SmtpConfig`` that have other names."""
 
 
-def diagnose(report: Report, server: Server, *, is_typed: bool = False) -> tuple[Finding, ...]:
+def diagnose(report: Report, server: Server, *, is_typed: bool = False, wants_dsn: bool = False) -> tuple[Finding, ...]:
     """Return what a look at a server means, errors first.
 
     Args:
         report: The look.
         server: The server.
         is_typed: Whether the configuration is an ``SmtpConfig`` and not a document, which has other names of fields.
+        wants_dsn: Whether the configuration asks for delivery status notifications.
     """
     findings = Findings()
     if report.failure is not None:
@@ -107,9 +108,11 @@ def diagnose(report: Report, server: Server, *, is_typed: bool = False) -> tuple
             "Ask its operator for TLS 1.2 or newer.",
         )
     if not offered.tls_version:
-        _look_at_clear_text(report, server, path("ignoreTLS"), findings)
-    if offered.tls_version or not report.starttls_offered or server.tls_mode is TlsMode.DISABLED:
+        _look_at_clear_text(offered, server, path("ignoreTLS"), findings)
+    if offered.tls_version or not offered.starttls or server.tls_mode is TlsMode.DISABLED:
         _look_at_extensions(offered, report.level, server, findings)
+        if wants_dsn and not offered.dsn:
+            findings.info("dsn", "NO_DSN", f"{server.host} does not offer DSN: no notifications are asked for.")
     return findings.report()
 
 
@@ -124,8 +127,8 @@ def _certificate_hint(certificate: ShownCertificate, server: Server) -> str:
     )
 
 
-def _look_at_clear_text(report: Report, server: Server, switch: str, findings: Findings) -> None:
-    if server.tls_mode is TlsMode.DISABLED and report.starttls_offered:
+def _look_at_clear_text(offered: Capabilities, server: Server, switch: str, findings: Findings) -> None:
+    if server.tls_mode is TlsMode.DISABLED and offered.starttls:
         findings.warning(
             switch,
             "STARTTLS_NOT_USED",
@@ -133,7 +136,7 @@ def _look_at_clear_text(report: Report, server: Server, switch: str, findings: F
             f"{' and credentials' if server.auth is not None else ''} go over the network in the clear.",
             f"Leave {switch} out.",
         )
-    elif server.tls_mode is TlsMode.STARTTLS_OFFERED and server.auth is None and not report.starttls_offered:
+    elif server.tls_mode is TlsMode.STARTTLS_OFFERED and server.auth is None and not offered.starttls:
         findings.warning(
             "port",
             "NO_TLS",

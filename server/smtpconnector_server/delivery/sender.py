@@ -44,7 +44,9 @@ class _Shipment:
         mail = composed.mail
         self.profile = composed.profile
         self.server = composed.server
-        self._envelope = Envelope(sender=mail.sender, recipient=mail.recipient, smtputf8=mail.needs_smtputf8)
+        self._envelope = Envelope(
+            sender=mail.sender, recipient=mail.recipient, smtputf8=mail.needs_smtputf8, dsn=composed.dsn
+        )
         self._octets = mail.octets
         self._pool = pool
         self._on_commit = on_commit

@@ -37,6 +37,8 @@ class Capabilities:
     smtputf8: bool = False
     eight_bit_mime: bool = False
     size: bool = False
+    dsn: bool = False
+    """Whether delivery status notifications can be asked for (RFC 3461)."""
 
     @classmethod
     def from_ehlo(cls, lines: Iterable[str], *, tls_version: str = "") -> Capabilities:
@@ -64,4 +66,5 @@ class Capabilities:
             smtputf8="SMTPUTF8" in parameters,
             eight_bit_mime="8BITMIME" in parameters,
             size="SIZE" in parameters,
+            dsn="DSN" in parameters,
         )

@@ -52,8 +52,6 @@ class Report:
     """Of the step that failed, if one did."""
     capabilities: Capabilities | None = None
     """From the last EHLO. None: it did not come to that."""
-    starttls_offered: bool = False
-    """In the first EHLO; under TLS it is not any more."""
     certificate: ShownCertificate | None = None
     """Also one that was refused. None: none was seen."""
     level: Level | None = None
@@ -134,7 +132,6 @@ class _Look:
         self._failure: Failure | None = None
         self._failed_after = 0.0
         self._capabilities: Capabilities | None = None
-        self._starttls_offered = False
         self._certificate: ShownCertificate | None = None
         self._is_connected = asyncio.Event()
         self._on_greeting: Callable[[], None] = lambda: None
@@ -171,7 +168,6 @@ class _Look:
             steps=tuple(self._course.steps),
             failure=self._failure,
             capabilities=offered,
-            starttls_offered=self._starttls_offered,
             certificate=self._certificate,
             level=self._opener.level(self._server, offered) if offered is not None else None,
         )
@@ -251,7 +247,6 @@ class _Look:
         """Take a step that went well."""
         if isinstance(sight, Capabilities):
             self._capabilities = sight
-            self._starttls_offered = self._starttls_offered or sight.starttls
             detail = ", ".join(sight.extensions) or "no extensions"
         elif not isinstance(sight, str):
             self._certificate = ShownCertificate.of(sight)

@@ -100,7 +100,14 @@ class Session:
             level = self.level
             # One at a time a RSET costs a round trip: it goes only where there is something to clear.
             reset = self._is_dirty or (level > Level.SERIAL and (self.was_used or self.messages > 1))
-            transaction = Transaction(envelope, message, level=level, parameters=parameters, reset=reset)
+            transaction = Transaction(
+                envelope,
+                message,
+                level=level,
+                parameters=parameters,
+                rcpt_parameters=self._rcpt_parameters(envelope),
+                reset=reset,
+            )
             self._is_dirty = True
             end = await self.wire.run(transaction, on_commit)
             round_trips += transaction.round_trips
@@ -127,7 +134,11 @@ class Session:
             Failure: The server refused one of them, or the connection broke.
         """
         transaction = Transaction(
-            envelope, None, level=Level.SERIAL, parameters=self._mail_parameters(envelope, b""), reset=False
+            envelope,
+            None,
+            level=Level.SERIAL,
+            parameters=self._mail_parameters(envelope, b""),
+            rcpt_parameters=self._rcpt_parameters(envelope),
         )
         transaction.on_reply = lambda command, reply: on_reply(command, self._clean(reply, envelope))
         self._is_dirty = True
@@ -155,7 +166,11 @@ class Session:
                 host=self.host,
             )
         size = f" SIZE={len(message)}" if offered.size and message else ""
-        return size + (" BODY=8BITMIME" if needs_8bit else "") + (" SMTPUTF8" if has_utf8 else "")
+        dsn = envelope.dsn_of_mail if offered.dsn else ""
+        return size + (" BODY=8BITMIME" if needs_8bit else "") + (" SMTPUTF8" if has_utf8 else "") + dsn
+
+    def _rcpt_parameters(self, envelope: Envelope) -> str:
+        return envelope.dsn_of_rcpt if self.capabilities.dsn else ""
 
     def _learn(self, level: Level, end: End) -> None:
         lowered = self._levels.learn(self.server, level, end)

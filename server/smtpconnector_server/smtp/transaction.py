@@ -138,6 +138,7 @@ class Transaction:
             None: the envelope is only tried, then reset.
         level: The highest to use.
         parameters: Of MAIL: empty, or beginning with a space.
+        rcpt_parameters: Of RCPT, likewise.
         reset: Whether RSET goes first. It clears what an earlier transaction left, and it meets a closing server before
             MAIL does.
 
@@ -146,7 +147,14 @@ class Transaction:
     """
 
     def __init__(
-        self, envelope: Envelope, message: bytes | None, *, level: Level, parameters: str = "", reset: bool = False
+        self,
+        envelope: Envelope,
+        message: bytes | None,
+        *,
+        level: Level,
+        parameters: str = "",
+        rcpt_parameters: str = "",
+        reset: bool = False,
     ) -> None:
         self.level = level
         if message is None:
@@ -164,7 +172,9 @@ class Transaction:
         self.replies: list[tuple[Command, Reply]] = []
         self.on_reply: Callable[[Command, Reply], None] = lambda _command, _reply: None
         """Told each reply to a command as it comes."""
-        self._flights = deque(_flights(envelope, message, level=self.level, parameters=parameters, reset=reset))
+        mail = _Flight((Command.MAIL,), envelope.mail_command(parameters))
+        rcpt = _Flight((Command.RCPT,), envelope.rcpt_command(rcpt_parameters))
+        self._flights = deque(_flights([mail, rcpt], message, level=self.level, reset=reset))
         self._flight = self._flights.popleft()
         self._handed_out = 0
         """Octets of the flight."""
@@ -335,13 +345,11 @@ def _is_canonical(message: bytes) -> bool:
     )
 
 
-def _flights(envelope: Envelope, message: bytes | None, *, level: Level, parameters: str, reset: bool) -> list[_Flight]:
-    mail = _Flight((Command.MAIL,), envelope.mail_command(parameters))
-    rcpt = _Flight((Command.RCPT,), envelope.rcpt_command())
+def _flights(envelope: list[_Flight], message: bytes | None, *, level: Level, reset: bool) -> list[_Flight]:
     rset = _Flight((Command.RSET,), b"RSET\r\n")
     if message is None:
-        return [mail, rcpt, rset]
-    head = [rset, mail, rcpt] if reset else [mail, rcpt]
+        return [*envelope, rset]
+    head = [rset, *envelope] if reset else envelope.copy()
     if level is Level.SINGLE_FLIGHT:
         return [_joined([*head, _Flight((Command.MESSAGE,), b"BDAT %d LAST\r\n%b" % (len(message), message))])]
     head.append(_Flight((Command.DATA,), b"DATA\r\n"))

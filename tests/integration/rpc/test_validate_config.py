@@ -445,6 +445,14 @@ async def test_a_caller_learns_why_a_server_refuses_his_password(tmp_path: Path)
     assert "credentials invalid" not in str(response)
 
 
+async def test_a_caller_learns_that_a_certificate_is_refused_and_not_whose_it_is(tmp_path: Path) -> None:
+    async with smtp_server(certificate=Certificate.EXPIRED) as smtp, discreet(smtp, tmp_path) as validate:
+        response = await validate(depth=DEPTH_AUTHENTICATE)
+    assert error(response).reason == "SMTP_TLS_CERTIFICATE_INVALID"
+    assert "issued by" not in str(response)
+    assert len(smtp.sessions) == 1
+
+
 async def test_a_target_that_is_not_allowed_is_a_finding(tmp_path: Path) -> None:
     async with smtp_server() as smtp, running_service({}, tmp_path, allow_target=()) as service:
         config = config_pb2.ConnectorConfig(document=to_struct(document(smtp)))

@@ -43,6 +43,9 @@ PLACES: list[tuple[str, ...]] = [
     ("replyTo",),
     ("service",),
     ("password",),
+    ("dsn", "id"),
+    ("dsn", "notify"),
+    ("dsn", "orcpt"),
     ("proxy",),
     ("quux",),
 ]
@@ -66,7 +69,7 @@ def values() -> Iterator[Any]:
 @pytest.mark.parametrize("auth", [{"user": "u", "pass": "p"}, {"type": "OAuth2", "user": "u", "accessToken": "t"}])
 def test_no_finding_and_no_repr_shows_a_value(place: tuple[str, ...], auth: dict[str, Any]) -> None:
     for value in values():
-        changed = copy.deepcopy(document(auth=auth, tls={}, customHeaders={}))
+        changed = copy.deepcopy(document(auth=auth, tls={}, customHeaders={}, dsn={}))
         target = changed
         for key in place[:-1]:
             target = target[key]

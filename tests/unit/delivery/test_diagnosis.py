@@ -93,7 +93,7 @@ def test_a_refused_certificate_gets_the_fix_of_its_own_fault(shown: ShownCertifi
 
 
 def test_a_good_server_gets_no_finding() -> None:
-    good = seen(certificate=certificate(60, "smtp.example.com"), starttls_offered=True)
+    good = seen(certificate=certificate(60, "smtp.example.com"))
     assert diagnose(good, SERVER) == ()
 
 
@@ -109,7 +109,7 @@ def test_a_certificate_that_ends_soon_is_a_warning() -> None:
         (SERVER, seen(replace(GOOD, tls_version="TLSv1.1")), "OLD_TLS_VERSION", "tls.minVersion"),
         (
             replace(SERVER, tls_mode=TlsMode.DISABLED),
-            seen(replace(GOOD, tls_version=""), starttls_offered=True),
+            seen(replace(GOOD, tls_version="", starttls=True)),
             "STARTTLS_NOT_USED",
             "ignoreTLS",
         ),
@@ -135,5 +135,5 @@ def test_what_only_costs_something_is_an_information(offered: Capabilities, leve
 
 
 def test_what_a_server_keeps_for_after_tls_is_not_missed_before_it() -> None:
-    broken = report(Reason.SMTP_TLS_TEMPORARY, capabilities=Capabilities(), starttls_offered=True)
+    broken = report(Reason.SMTP_TLS_TEMPORARY, capabilities=Capabilities(starttls=True))
     assert only(diagnose(broken, SERVER)).reason == "SMTP_TLS_TEMPORARY"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from smtpconnector_server.config.model import Dsn, DsnEvent, DsnReturn
 from smtpconnector_server.smtp.envelope import Envelope
 
 
@@ -48,3 +49,21 @@ def test_needs_smtputf8_when_told_or_when_an_address_is_not_ascii() -> None:
     assert not Envelope(sender="a@b.example", recipient="c@d.example").needs_smtputf8
     assert Envelope(sender="a@b.example", recipient="c@d.example", smtputf8=True).needs_smtputf8
     assert Envelope(sender="用户@例子.example", recipient="c@d.example").needs_smtputf8
+
+
+def test_asks_for_notifications_in_xtext() -> None:
+    dsn = Dsn(
+        envelope_id="a b+c=d\r\nDATA",
+        returned=DsnReturn.HEADERS,
+        notify=(DsnEvent.SUCCESS, DsnEvent.DELAY),
+        original_recipient="rfc822;ada+tag@example.com",
+    )
+    envelope = Envelope(sender="a@b.example", recipient="c@d.example", dsn=dsn)
+    assert envelope.dsn_of_mail == " RET=HDRS ENVID=a+20b+2Bc+3Dd+0D+0ADATA"
+    assert envelope.dsn_of_rcpt == " NOTIFY=SUCCESS,DELAY ORCPT=rfc822;ada+2Btag@example.com"
+    assert envelope.rcpt_command(envelope.dsn_of_rcpt).count(b"\r\n") == 1
+
+
+def test_asks_for_nothing_of_its_own_accord() -> None:
+    envelope = Envelope(sender="a@b.example", recipient="c@d.example")
+    assert envelope.dsn_of_mail == envelope.dsn_of_rcpt == ""

@@ -1,0 +1,54 @@
+"""nodemailer's options end to end: what a configuration says, and what the SMTP server then hears."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+from harness.documents import document_for
+from harness.service import Service, running_service
+from harness.smtp_server import ALL_EXTENSIONS, SmtpServer
+from smtpconnector.v1 import connector_service_pb2 as pb
+from smtpconnector.v1.validation_pb2 import DEPTH_ENVELOPE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CALL: dict[str, Any] = {"to": "ada@example.com", "type": "SignIn", "payload": {"code": "123456"}}
+
+
+def lines(smtp: SmtpServer, verb: bytes) -> list[bytes]:
+    """The commands of one kind, on all connections."""
+    return [command.line for session in smtp.sessions for command in session.commands if command.verb == verb]
+
+
+async def validated(service: Service) -> pb.ValidateConfigResponse:
+    request = pb.ValidateConfigRequest(depth=DEPTH_ENVELOPE, to=CALL["to"])
+    return await service.stub.ValidateConfig(request, timeout=20)
+
+
+class TestDsn:
+    DSN: ClassVar[dict[str, Any]] = {"id": "codes", "return": "headers", "notify": ["failure", "delay"]}
+
+    @pytest.mark.parametrize("extensions", [("DSN",), (*ALL_EXTENSIONS, "DSN")])
+    async def test_is_asked_for_where_it_is_offered(self, extensions: tuple[str, ...], tmp_path: Path) -> None:
+        async with SmtpServer(extensions=extensions) as smtp:
+            document = document_for(smtp, dsn=self.DSN, singleFlight=True)
+            async with running_service({"default": document}, tmp_path) as service:
+                await service.send(**CALL)
+                assert len(smtp.ledger) == 1
+                assert lines(smtp, b"MAIL")[0].endswith(b" RET=HDRS ENVID=codes")
+                assert lines(smtp, b"RCPT") == [b"RCPT TO:<ada@example.com> NOTIFY=FAILURE,DELAY"]
+                assert "NO_DSN" not in [finding.reason for finding in (await validated(service)).findings]
+            assert lines(smtp, b"MAIL")[1].endswith(b" RET=HDRS ENVID=codes")  # a look tries what mails would say
+
+    async def test_is_left_out_where_it_is_not_offered_and_a_check_says_so(self, tmp_path: Path) -> None:
+        async with SmtpServer() as smtp:
+            async with running_service({"default": document_for(smtp, dsn=self.DSN)}, tmp_path) as service:
+                await service.send(**CALL)
+                checked = await validated(service)
+            assert lines(smtp, b"RCPT")[0] == b"RCPT TO:<ada@example.com>"
+            assert b"ENVID" not in lines(smtp, b"MAIL")[0]
+            assert checked.valid
+            assert [finding.field for finding in checked.findings if finding.reason == "NO_DSN"] == ["dsn"]
