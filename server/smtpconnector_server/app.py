@@ -8,6 +8,7 @@ import sys
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -28,8 +29,7 @@ from smtpconnector_server.smtp.probe import Probe
 from smtpconnector_server.smtp.resolver import Resolver
 from smtpconnector_server.smtp.target import HTTPS_PORTS, PublicTargets, parse_target
 from smtpconnector_server.smtp.token_endpoint import TokenEndpoint
-from smtpconnector_server.telemetry.event_log import EventLog
-from smtpconnector_server.telemetry.hook import tell
+from smtpconnector_server.telemetry.adapters import Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from smtpconnector_server.config.profile import Profile
     from smtpconnector_server.settings import Settings
     from smtpconnector_server.smtp.dialer import DialPolicy
-    from smtpconnector_server.smtp.events import WireHook
     from smtpconnector_server.smtp.oauth2 import RefreshTokenRotated
 
 _POOL_CLOSE_SECONDS: Final = 2.0
@@ -54,6 +53,8 @@ class Running:
     address: str
     """HOST:PORT, with the real port."""
     profile_files: ProfileFiles
+    metrics_address: str | None
+    """HOST:PORT of the metrics; None where this process serves none."""
 
 
 @asynccontextmanager
@@ -71,9 +72,11 @@ async def running_server(
         BindError: The address cannot be bound.
         CallersError: The file of callers cannot be used.
         CertificateError: The server's certificate cannot be used.
+        OSError: The address of the metrics cannot be bound.
     """
-    hook = tell(EventLog())
-    reaches = _reaches(settings, hook)
+    telemetry = Telemetry(settings, profiles, is_worker=shared_address is not None)
+    hook = telemetry.hook()
+    reaches = _reaches(settings, telemetry)
     pools = {origin: reach.pool for origin, reach in reaches.items()}
     probes = {origin: Probe(reach.pool.opener) for origin, reach in reaches.items()}
     sender = Sender(pools, hook=hook)
@@ -87,20 +90,21 @@ async def running_server(
         credentials=_credentials(settings),
     )
     files = ProfileFiles(settings.profile, configurations.replace)
-    following = asyncio.create_task(files.follow(), name="profile-files")
-    await server.start()
-    try:
-        yield Running(server.address, files)
-    finally:
-        following.cancel()
-        grace_ends = asyncio.get_running_loop().time() + settings.grace
-        await server.drain(settings.grace)
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(grace_ends):
-                await sender.drain()  # mails whose callers have their answer
-        for reach in reaches.values():
-            await reach.pool.close(_POOL_CLOSE_SECONDS)
-            await reach.tokens.aclose()
+    async with telemetry.running(pools, sender) as metrics_address:
+        following = asyncio.create_task(files.follow(), name="profile-files")
+        await server.start()
+        try:
+            yield Running(server.address, files, metrics_address)
+        finally:
+            following.cancel()
+            grace_ends = asyncio.get_running_loop().time() + settings.grace
+            await server.drain(settings.grace)
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(grace_ends):
+                    await sender.drain()  # mails whose callers have their answer
+            for reach in reaches.values():
+                await reach.pool.close(_POOL_CLOSE_SECONDS)
+                await reach.tokens.aclose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ class _Reach:
     tokens: TokenCache
 
 
-def _reaches(settings: Settings, hook: WireHook) -> dict[Origin, _Reach]:
+def _reaches(settings: Settings, telemetry: Telemetry) -> dict[Origin, _Reach]:
     """Keep what callers bring apart from the operator's own: it goes elsewhere and shares nothing but look-ups."""
     resolver = Resolver()
     allowed = [parse_target(target) for target in settings.allow_target]
@@ -121,6 +125,7 @@ def _reaches(settings: Settings, hook: WireHook) -> dict[Origin, _Reach]:
     }
     reaches = {}
     for origin, (smtp_policy, https_policy) in policies.items():
+        hook = telemetry.hook(origin)
         tokens = TokenCache(
             TokenEndpoint(resolver=resolver, policy=https_policy), on_rotation=_tell_of_rotation, hook=hook
         )
@@ -154,7 +159,8 @@ def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
 
 def _tell_of_rotation(rotated: RefreshTokenRotated) -> None:
     # It goes on in memory; after a restart only the one in the configuration is left, which may be void by then.
-    _log.warning("oauth2_refresh_token_rotated", client_id=rotated.client_id, token_url=rotated.token_url)
+    host = urlsplit(rotated.token_url).hostname
+    _log.warning("refresh_token_rotated", client_id=rotated.client_id, token_host=host)
 
 
 async def serve(

@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from smtpconnector_server.rpc.rates import Rate, parse_rates
@@ -75,6 +75,10 @@ def _check_listen(listen: str) -> str:
     return listen
 
 
+def _check_metrics_listen(listen: str | None) -> str | None:
+    return None if listen is None else _check_listen(listen)
+
+
 Rates: TypeAlias = Annotated[tuple[Rate, ...], NoDecode, BeforeValidator(_parse_rates)]
 
 
@@ -122,10 +126,14 @@ class Settings(BaseSettings):
     """How many mails each profile may send."""
     workers: int = Field(default=1, ge=1, le=256)
     """Processes that share the port."""
+    metrics_listen: Annotated[str | None, AfterValidator(_check_metrics_listen)] = None
+    """Where to serve metrics for Prometheus, HOST:PORT; port 0 takes a free one. None: nowhere."""
     grace: float = Field(default=30.0, ge=0, le=3600)
     """Seconds that calls in flight get to finish after SIGTERM."""
     log_format: LogFormat = "auto"
     log_level: LogLevel = "info"
+    log_hash_key: Annotated[SecretStr, Field(min_length=16)] | None = None
+    """The key of the hashes that stand for recipients in logs. None: one of this process alone."""
 
     @model_validator(mode="after")
     def _check_exposure(self) -> Self:

@@ -20,6 +20,8 @@ import structlog
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from smtpconnector_server.telemetry.shared import SharedMetrics
+
 WORKER_VARIABLE: Final = "SMTPCONNECTOR_WORKER_OF"
 """Set in a worker's environment: the address that it shares with the others."""
 _RESTART_SECONDS: Final = 1.0
@@ -35,11 +37,13 @@ class Supervisor:
         command: What a worker runs.
         count: How many workers.
         listen: HOST:PORT; port 0 takes a free one.
+        metrics: Where the workers' metrics go. None: nowhere.
     """
 
-    def __init__(self, command: Sequence[str], count: int, listen: str) -> None:
+    def __init__(self, command: Sequence[str], count: int, listen: str, metrics: SharedMetrics | None = None) -> None:
         self._command = command
         self._count = count
+        self._metrics = metrics
         self._reservation = _reserve(listen)
         host, _, _ = listen.rpartition(":")
         self.address = f"{host}:{self._reservation.getsockname()[1]}"
@@ -63,8 +67,8 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGHUP, self._pass_on_hangup)
         ready = [loop.create_future() for _ in range(self._count)]
         async with asyncio.TaskGroup() as group:
-            for future in ready:
-                group.create_task(self._keep_worker(future))
+            for worker, future in enumerate(ready):
+                group.create_task(self._keep_worker(worker, future))
             group.create_task(self._announce(ready, on_ready))
         self._reservation.close()
         return self._failed_start or 0
@@ -88,10 +92,13 @@ class Supervisor:
         everybody.cancel()
         stopping.cancel()
 
-    async def _keep_worker(self, ready: asyncio.Future[None]) -> None:
+    async def _keep_worker(self, number: int, ready: asyncio.Future[None]) -> None:
+        environment = {**os.environ, WORKER_VARIABLE: self.address}
+        if self._metrics is not None:
+            environment.update(self._metrics.environment(number))
         while not self._stopping.is_set():
             process = await asyncio.create_subprocess_exec(
-                *self._command, stdout=asyncio.subprocess.PIPE, env={**os.environ, WORKER_VARIABLE: self.address}
+                *self._command, stdout=asyncio.subprocess.PIPE, env=environment
             )
             self._processes.add(process)
             code = await self._watch(process, ready)
@@ -103,6 +110,8 @@ class Supervisor:
                 self._stopping.set()
                 return
             _log.error("worker_died", exit_code=code)
+            if self._metrics is not None:
+                self._metrics.note_death(number)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), _RESTART_SECONDS)
 

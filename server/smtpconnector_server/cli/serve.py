@@ -65,6 +65,9 @@ def add_parser(commands: Subparsers[Any]) -> None:
             f"--limit-{what}", metavar="RATES", help=f"mails that {whom}, such as '5/10minute, 20/day' (no limit)"
         )
     parser.add_argument("--workers", type=int, metavar="N", help="processes that share the port (1)")
+    parser.add_argument(
+        "--metrics-listen", metavar="HOST:PORT", help="where to serve metrics for Prometheus; port 0 takes a free one"
+    )
     parser.add_argument("--grace", type=float, metavar="SECONDS", help="time for calls in flight after SIGTERM (30)")
     parser.add_argument("--settings", type=Path, metavar="FILE", help="a settings file (TOML)")
     parser.add_argument(
@@ -95,7 +98,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _supervise(settings: Settings) -> int:
-    return await Supervisor(worker_command(), settings.workers, settings.listen).run(_announce)
+    if settings.metrics_listen is None:
+        return await Supervisor(worker_command(), settings.workers, settings.listen).run(_announce)
+    from smtpconnector_server.telemetry.shared import SharedMetrics  # noqa: PLC0415 - only where metrics are on
+
+    metrics = SharedMetrics(settings.metrics_listen)
+    try:
+        return await Supervisor(worker_command(), settings.workers, settings.listen, metrics).run(_announce)
+    finally:
+        metrics.close()
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
