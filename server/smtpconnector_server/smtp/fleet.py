@@ -1,0 +1,258 @@
+"""The sessions of one server with its credentials: lent, opened and closed as its roster and its breaker decide.
+
+Every decision is made in one place, :meth:`Fleet._act`, after every change; everything else only notes what happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from smtpconnector_server.failure import Failure, Reason, Stage
+from smtpconnector_server.smtp.breaker import Breaker, repeated
+from smtpconnector_server.smtp.census import Census
+from smtpconnector_server.smtp.events import BreakerClosed, BreakerOpened, SessionClosed, SessionFailed, SessionOpened
+from smtpconnector_server.smtp.laps import Laps
+from smtpconnector_server.smtp.roster import Roster, Status
+
+if TYPE_CHECKING:
+    from smtpconnector_server.config.model import Server
+    from smtpconnector_server.smtp.events import WireHook
+    from smtpconnector_server.smtp.opening import Opener
+    from smtpconnector_server.smtp.roster import Berth
+    from smtpconnector_server.smtp.session import Session
+    from smtpconnector_server.smtp.wire import Wire
+
+_LEAVE_SECONDS: Final = 1.0
+"""For servers to close after QUIT, when the fleet is closed."""
+
+_Waiter: TypeAlias = "asyncio.Future[Berth[Session]]"
+
+
+class Fleet:
+    """The sessions of one server."""
+
+    def __init__(self, server: Server, opener: Opener, hook: WireHook) -> None:
+        self._server = server
+        self._opener = opener
+        self._hook = hook
+        self._loop = asyncio.get_running_loop()
+        self._roster: Roster[Session, _Waiter] = Roster(server.pool)
+        self._breaker = Breaker(is_proven=server.auth is None)
+        self._owed = 0
+        """Openings that failed since one succeeded, and that nobody has heard of yet."""
+        self._openings: dict[Berth[Session], asyncio.Task[None]] = {}
+        self._wires: set[Wire] = set()
+        """Whose sockets are open."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+        self._is_closing = False
+        self._all_back = asyncio.Event()
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether nobody has, waits for, or is about to get a session."""
+        return self._roster.is_unused
+
+    def census(self) -> Census:
+        """Count."""
+        roster = self._roster
+        return Census(
+            idle=roster.count(Status.IDLE),
+            lent=roster.count(Status.LENT),
+            opening=roster.count(Status.OPENING),
+            waiting=len(roster.waiting),
+            open_breakers=int(not self._breaker.is_closed),
+        )
+
+    async def borrow(self) -> Berth[Session]:
+        """Wait for a session."""
+        waiter: _Waiter = self._loop.create_future()
+        self._roster.waiting.append(waiter)
+        self._act()
+        try:
+            return await waiter
+        except BaseException:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self.take_back(waiter.result())  # lent in the very moment in which the caller gave up
+            else:
+                needless = self._roster.leave(waiter)
+                if needless is not None:  # the next one shall not wait for what this one waited for in vain
+                    self._openings[needless].cancel()
+            raise
+
+    def lend(self, berth: Berth[Session]) -> Session:
+        """Return the session of a berth to the one who got it."""
+        session = _session(berth)
+        session.was_used = berth.leases > 1
+        return session
+
+    def take_back(self, berth: Berth[Session], error: BaseException | None = None) -> None:
+        """Take a session back; if it is still open, it can be lent again.
+
+        Args:
+            berth: Its place.
+            error: What ended the lease, if anything did.
+        """
+        session = _session(berth)
+        if error is not None and not isinstance(error, Failure):
+            # After a failure of a mail the session itself knows whether it is still in step with the server.
+            session.wire.abort("interrupted")
+        if session.is_open:
+            self._roster.give_back(berth, self._loop.time())
+        else:
+            self._roster.strike(berth)
+            if session.was_used and session.is_stale:
+                self._leave_idle_ones()
+        self._act()
+
+    def _leave_idle_ones(self) -> None:
+        """Close what is idle beside a stale session: whoever tries again must not meet the next stale one."""
+        for berth in [berth for berth in self._roster.berths if berth.status is Status.IDLE]:
+            self._roster.strike(berth)
+            _session(berth).wire.quit("not needed")
+
+    async def close(self, grace: float) -> None:
+        """Close all sessions, the lent ones after some seconds of grace."""
+        self._is_closing = True
+        openings = list(self._openings.values())
+        for opening in openings:
+            opening.cancel()
+        while self._roster.waiting:
+            self._fail_first(shutting_down(self._server))
+        self.disband()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                while self._roster.count(Status.LENT):
+                    self._all_back.clear()
+                    await self._all_back.wait()
+        for berth in self._roster.berths:
+            if berth.session is not None:
+                berth.session.wire.abort("shutting down")
+        await asyncio.gather(*openings, return_exceptions=True)
+        gone = [wire.gone for wire in self._wires]
+        if gone:
+            await asyncio.wait(gone, timeout=_LEAVE_SECONDS)
+            for wire in self._wires:
+                wire.abort("shutting down")
+            await asyncio.wait(gone, timeout=_LEAVE_SECONDS)
+
+    def disband(self) -> None:
+        """Close the sessions that nobody uses."""
+        self._leave_idle_ones()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._timer_at = math.inf
+
+    def _act(self) -> None:
+        """Do what the roster decides."""
+        now = self._loop.time()
+        openings = 0 if self._is_closing else self._breaker.openings(now, self._roster.count(Status.OPENING))
+        plan = self._roster.plan(now, openings=openings)
+        for berth, why in plan.close:
+            _session(berth).wire.quit(why)
+        for waiter, berth in plan.lend:
+            if waiter.done():  # cancelled, and not yet off the roster
+                self._roster.take_from(berth)
+                self._loop.call_soon(self._act)
+            else:
+                waiter.set_result(berth)
+        for berth in plan.open:
+            self._openings[berth] = asyncio.create_task(self._open(berth), name="smtp-session-opening")
+        refusal = self._breaker.refusal(now)
+        if refusal is not None and not self._roster.berths:
+            while self._roster.waiting:
+                self._fail_first(refusal)
+        if self._is_closing:
+            self.disband()
+            self._all_back.set()
+        else:
+            self._set_timer(now)
+
+    def _set_timer(self, now: float) -> None:
+        """Come back when the next session wears out, or when one may be tried again for those who wait."""
+        # A timer that is early only looks, and comes back; one that is late finds a session old some seconds later.
+        when = self._roster.next_change() if self._timer is None else None
+        pause_ends = self._breaker.pause_ends
+        if self._roster.waiting and pause_ends is not None and pause_ends > now:
+            when = min(pause_ends, when or math.inf)
+        if when is not None and when < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = max(now, when)
+            self._timer = self._loop.call_at(self._timer_at, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._timer_at = math.inf
+        self._act()
+
+    async def _open(self, berth: Berth[Session]) -> None:
+        laps = Laps(self._loop.time)
+        try:
+            session = await self._opener.open(self._server, on_step=laps.note)
+        except Failure as failure:
+            self._roster.strike(berth)
+            laps.note(failure.stage)
+            self._hook(SessionFailed(self._server.host, self._server.port, laps.seconds, failure, laps.done))
+            self._note_failure(failure)
+        except BaseException as error:
+            self._roster.strike(berth)
+            if not (isinstance(error, Exception) and self._fail_first(error)):
+                raise
+        else:
+            self._note_success(berth, session, laps)
+        finally:
+            del self._openings[berth]
+            self._act()
+
+    def _note_success(self, berth: Berth[Session], session: Session, laps: Laps) -> None:
+        host, port = self._server.host, self._server.port
+        self._hook(SessionOpened(host, port, laps.seconds, session.capabilities, laps.done))
+        self._wires.add(session.wire)
+        session.wire.gone.add_done_callback(lambda _gone: self._wires.discard(session.wire))
+        session.wire.on_closed = lambda why: self._note_end(berth, session, why)
+        if not self._breaker.is_closed:
+            self._hook(BreakerClosed(host, port))
+        self._breaker.succeed()
+        self._owed = 0
+        self._roster.moor(berth, session, self._loop.time())
+
+    def _note_failure(self, failure: Failure) -> None:
+        pause = self._breaker.fail(failure, self._loop.time())
+        if pause:
+            self._hook(BreakerOpened(self._server.host, self._server.port, pause, failure))
+        # While there are other sessions, those who wait can have one of them: perhaps the provider allows no more.
+        self._owed += 1
+        if not self._roster.berths:
+            for _ in range(self._owed):
+                self._fail_first(failure)
+            self._owed = 0
+
+    def _note_end(self, berth: Berth[Session], session: Session, why: str) -> None:
+        self._hook(SessionClosed(self._server.host, self._server.port, why, session.messages))
+        if berth.status is Status.IDLE:
+            self._roster.strike(berth)
+
+    def _fail_first(self, error: Exception) -> bool:
+        """Give up for the one who waits longest. Return whether there was one."""
+        while self._roster.waiting:
+            waiter = self._roster.waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(repeated(error) if isinstance(error, Failure) else error)
+                return True
+        return False
+
+
+def _session(berth: Berth[Session]) -> Session:
+    if berth.session is None:
+        raise RuntimeError("a berth without a session was lent")
+    return berth.session
+
+
+def shutting_down(server: Server) -> Failure:
+    """Return the failure of those who come, or still wait, when all is about to stop."""
+    return Failure(Reason.SHUTTING_DOWN, "The server is about to stop. Try again.", stage=Stage.POOL, host=server.host)
