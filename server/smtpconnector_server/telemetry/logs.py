@@ -1,18 +1,23 @@
 """Structured logs: one line an event, on standard error; JSON for machines, aligned text for a terminal.
 
-Events have stable snake_case names and fields. No recipient, code, payload, body, password or token is ever a field.
+Events have stable snake_case names and fields; docs/ops/logs.md lists them. No recipient, code, payload, body, password
+or token is ever a field. What libraries log comes without its values, and never below a warning: they may be secret.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import structlog
 
 LogFormat: TypeAlias = Literal["auto", "json", "text"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+
+_MAX_LIBRARY_TEXT: Final = 200
+
+_log = structlog.get_logger()
 
 
 def configure_logs(log_format: LogFormat, level: LogLevel) -> None:
@@ -37,3 +42,22 @@ def configure_logs(log_format: LogFormat, level: LogLevel) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+    logging.basicConfig(level=logging.WARNING, handlers=[_LibraryHandler()], force=True)
+
+
+class _LibraryHandler(logging.Handler):
+    """Writes what libraries log as events."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the text before its values were put in, or the first line of one that was made with them.
+
+        The event loop puts a title on the first line and what broke, with its values, below it.
+        """
+        error = record.exc_info[0] if record.exc_info else None
+        _log.log(
+            record.levelno,
+            "library_message",
+            logger=record.name,
+            text=str(record.msg).partition("\n")[0][:_MAX_LIBRARY_TEXT],
+            error_type=error.__qualname__ if error is not None else None,
+        )
