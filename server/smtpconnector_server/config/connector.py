@@ -16,6 +16,7 @@ from smtpconnector_server.config.dsn import read_dsn
 from smtpconnector_server.config.host import HostError, parse_client_hostname, parse_host, parse_ip
 from smtpconnector_server.config.left_over import check_left_overs, is_left_over
 from smtpconnector_server.config.model import Connector, PoolLimits, Server, Timeouts, TlsMode
+from smtpconnector_server.config.otp import read_otp_origin
 from smtpconnector_server.config.presets import preset_at
 from smtpconnector_server.config.provider import check_account, pool_limits, with_service
 from smtpconnector_server.config.templates import read_templates
@@ -42,6 +43,7 @@ def check(draft: Draft, findings: Findings) -> Checked:
     templates = read_templates(draft.templates, draft.origin, findings)
     headers = _headers(draft, findings)
     dsn = read_dsn(draft.dsn, findings)
+    otp_origin = read_otp_origin(draft.otp_origin, draft.headers, findings)
     report = findings.report()
     if findings.has_error or server is None or from_email is None:
         return Checked(None, report)
@@ -52,6 +54,7 @@ def check(draft: Draft, findings: Findings) -> Checked:
         templates=templates,
         custom_headers=headers,
         dsn=dsn,
+        otp_origin=otp_origin,
     )
     return Checked(connector, report)
 

@@ -31,6 +31,7 @@ from smtpconnector_server.config.shape import (
     ClientKeyShape,
     DocumentShape,
     DsnShape,
+    OtpShape,
     TemplateShape,
     TlsShape,
     key_names,
@@ -110,6 +111,7 @@ def _draft(document: Section[DocumentShape], origin: Origin, findings: Findings)
         ),
         single_flight=document.said("single_flight"),
         dsn=_dsn(document, findings),
+        otp_origin=_otp_origin(document, findings),
     )
 
 
@@ -195,6 +197,12 @@ def _dsn(document: Section[DocumentShape], findings: Findings) -> DsnDraft:
         notify=dsn.said("notify"),
         original_recipient=either("recipient", "orcpt"),
     )
+
+
+def _otp_origin(document: Section[DocumentShape], findings: Findings) -> Said[str]:
+    otp = document.item(document.shape.otp or OtpShape(), document.key_path("otp"))
+    report_other_keys(otp, findings)
+    return otp.said("origin")
 
 
 def _joined(said: Said[Any]) -> Said[str]:

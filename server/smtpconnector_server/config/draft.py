@@ -176,3 +176,4 @@ class Draft:
     pool: PoolDraft
     single_flight: Said[bool]
     dsn: DsnDraft
+    otp_origin: Said[str]

@@ -16,6 +16,7 @@ from smtpconnector_server.config.shape import (
     DsnShape,
     LoginShape,
     OAuth2Shape,
+    OtpShape,
     TemplateShape,
     TlsShape,
     key_names,
@@ -33,6 +34,7 @@ MEMBER_SHAPES: Final[dict[str, tuple[type[Shape], ...]]] = {
     "templates": (TemplateShape,),
     "tls": (TlsShape,),
     "dsn": (DsnShape,),
+    "otp": (OtpShape,),
 }
 
 

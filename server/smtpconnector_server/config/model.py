@@ -233,3 +233,5 @@ class Connector:
     """Name and value, in order. Not in the repr: values may be secrets, such as API keys."""
     dsn: Dsn | None = None
     """None: nothing is asked for."""
+    otp_origin: str | None = None
+    """The site that codes are for, such as ``https://example.com``, for the header OTP-Token. None: no such header."""

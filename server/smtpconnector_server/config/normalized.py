@@ -57,6 +57,7 @@ def normalized(connector: Connector) -> dict[str, Json]:
             "idleTimeout": _milliseconds(server.pool.idle_seconds),
             "singleFlight": server.single_flight,
             "dsn": _dsn(connector.dsn) if connector.dsn else None,
+            "otp": {"origin": connector.otp_origin} if connector.otp_origin else None,
         }
     )
 

@@ -15,6 +15,7 @@ from smtpconnector_server.config.shape import (
     ClientKeyShape,
     DocumentShape,
     OAuth2Shape,
+    OtpShape,
     PrivateKeyShape,
     TlsShape,
     key_names,
@@ -69,7 +70,6 @@ _TRANSPORT: Final = {
     "rateDelta": _later("no rate is limited yet"),
     "rateLimit": _later("no rate is limited yet"),
     "maxRequeues": UnusedOption("a mail is tried again within the call's deadline only", "Set that deadline."),
-    "otp": _later("no OTP-Token header is written yet"),
     "dkim": _later("mails are not signed here yet", "Let the provider sign, as they all do."),
     "requireTLSExtensionEnabled": _refused("REQUIRETLS (RFC 8689) is not asked for yet, so nothing would require TLS"),
     "proxy": _refused("connections through a proxy are not made yet, and going around it may be forbidden"),
@@ -153,12 +153,15 @@ _OAUTH2: Final = {
 
 _FILE: Final = {"file": _refused("files are read for profiles of the server only", "Give the text itself.")}
 
+_OTP: Final = {"code": UnusedOption("the code is the value of code in each mail's payload", "Remove it.")}
+
 UNUSED: Final[dict[type[Shape], dict[str, UnusedOption]]] = {
     DocumentShape: _TRANSPORT,
     TlsShape: _TLS | _FILE,
     ClientKeyShape: _FILE,
     PrivateKeyShape: _FILE,
     OAuth2Shape: _OAUTH2,
+    OtpShape: _OTP,
 }
 
 _SYNONYMS: Final = {

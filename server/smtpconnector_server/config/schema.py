@@ -2,9 +2,9 @@
 
 Types and lengths come from the shapes, texts from the table of keys, and the few rules about which keys go together are
 added here. It accepts what the validator accepts, as far as a schema can tell. It cannot tell whether a host, an
-address, a URL, a header, a certificate, a key, a cipher, a service, a notification or a template is a good one; how
-many octets a text has and how many headers there are; whether TLS goes with the port and the provider; and what only a
-profile may do.
+address, a URL, a header, a certificate, a key, a cipher, a service, a notification, an origin or a template is a good
+one; how many octets a text has and how many headers there are; whether TLS goes with the port and the provider; and
+what only a profile may do.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from smtpconnector_server.config.shape import (
     DsnShape,
     LoginShape,
     OAuth2Shape,
+    OtpShape,
     PrivateKeyShape,
     Shape,
     TemplateShape,
@@ -47,7 +48,16 @@ def config_schema() -> Schema:
     """Return the schema. It is shared: do not change it."""
     definitions = {
         _name(shape): _shape_schema(shape)
-        for shape in (LoginShape, OAuth2Shape, PrivateKeyShape, TlsShape, ClientKeyShape, TemplateShape, DsnShape)
+        for shape in (
+            LoginShape,
+            OAuth2Shape,
+            PrivateKeyShape,
+            TlsShape,
+            ClientKeyShape,
+            TemplateShape,
+            DsnShape,
+            OtpShape,
+        )
     }
     _add_rules(definitions)
     document = _shape_schema(DocumentShape)

@@ -136,6 +136,12 @@ class DsnShape(Shape):
     orcpt: MailboxText | None = None
 
 
+class OtpShape(Shape):
+    """``otp`` of a document."""
+
+    origin: Url | None = None
+
+
 class DocumentShape(Shape):
     """The JSON document: Logto's keys in the order of its form, then those that are read beyond it."""
 
@@ -169,6 +175,7 @@ class DocumentShape(Shape):
     idle_timeout: Milliseconds | None = Field(None, alias="idleTimeout")
     single_flight: bool | None = Field(None, alias="singleFlight")
     dsn: DsnShape | None = None
+    otp: OtpShape | None = None
     username: Account | None = None
     password: SecretText | None = None
 

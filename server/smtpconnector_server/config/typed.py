@@ -111,6 +111,7 @@ def _draft(config: Section[TypedShape], findings: Findings) -> Draft:
         pool=PoolDraft(max_connections=Said(""), max_messages=Said(""), idle_seconds=Said("")),
         single_flight=Said(""),
         dsn=DsnDraft(envelope_id=Said(""), returned=Said(""), notify=Said(""), original_recipient=Said("")),
+        otp_origin=Said(""),
     )
 
 

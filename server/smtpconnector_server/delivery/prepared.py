@@ -27,7 +27,7 @@ def prepare(connector: Connector, profile: str | None) -> Prepared:
     """Return a checked configuration ready to send with."""
     return Prepared(
         connector,
-        Composer(connector.from_email, connector.reply_to, connector.custom_headers),
+        Composer(connector.from_email, connector.reply_to, connector.custom_headers, otp_origin=connector.otp_origin),
         tuple(compile_template(template) for template in connector.templates),
         profile,
     )

@@ -23,6 +23,7 @@ from smtpconnector_server.message.header import (
     format_mailbox,
     header_line,
 )
+from smtpconnector_server.message.otp_token import otp_token_line
 from smtpconnector_server.message.template import MAX_BODY_OCTETS, ContentType
 
 if TYPE_CHECKING:
@@ -81,13 +82,19 @@ class Composer:
         sender: Who sends, unless a template says otherwise.
         reply_to: Where answers go, unless a template says otherwise. None: no Reply-To header.
         custom_headers: Name and value of headers to add, in order.
+        otp_origin: The site that codes are for, for the header OTP-Token. None: no such header.
 
     Raises:
         HeaderError: If a custom header cannot be.
     """
 
     def __init__(
-        self, sender: Mailbox, reply_to: Mailbox | None = None, custom_headers: Iterable[tuple[str, str]] = ()
+        self,
+        sender: Mailbox,
+        reply_to: Mailbox | None = None,
+        custom_headers: Iterable[tuple[str, str]] = (),
+        *,
+        otp_origin: str | None = None,
     ) -> None:
         headers = list(custom_headers)
         for name, value in headers:
@@ -95,6 +102,7 @@ class Composer:
             check_header_value(value)
         self._sender = sender
         self._reply_to = reply_to
+        self._otp_origin = otp_origin
         self._frame = self._make_frame(headers, opaque=False)
         self._opaque_frame = self._make_frame(headers, opaque=True)
 
@@ -145,6 +153,7 @@ class Composer:
             f"{_mailbox_line('Reply-To', own_reply_to, opaque=opaque) if own_reply_to else frame.reply_to}"
             f"{header_line('Subject', encode_text(subject), opaque=opaque)}"
             f"Message-ID: {message_id}\r\n"
+            f"{otp_token_line(template, payload, self._otp_origin, opaque=opaque) if self._otp_origin else ''}"
             f"{frame.rest}"
         )
         needs_smtputf8 = (

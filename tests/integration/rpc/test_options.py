@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from harness.documents import document_for
+from harness.inbox import Inbox
 from harness.service import Service, running_service
 from harness.smtp_server import ALL_EXTENSIONS, SmtpServer
 from smtpconnector.v1 import connector_service_pb2 as pb
@@ -52,3 +53,11 @@ class TestDsn:
             assert b"ENVID" not in lines(smtp, b"MAIL")[0]
             assert checked.valid
             assert [finding.field for finding in checked.findings if finding.reason == "NO_DSN"] == ["dsn"]
+
+
+async def test_a_code_reaches_the_mail_client_bound_to_its_site(tmp_path: Path) -> None:
+    async with Inbox() as inbox:
+        document = document_for(inbox, otp={"origin": "example.com"})
+        async with running_service({"default": document}, tmp_path) as service:
+            await service.send(**CALL)
+        assert (await inbox.wait_for_mail()).message["OTP-Token"] == '"123456"; origin="https://example.com"'

@@ -37,7 +37,7 @@ class TestForm:
         names = [item.key for item in form_items()]
         assert names[: len(LOGTOS_FORM)] == LOGTOS_FORM
         assert names[len(LOGTOS_FORM) :] == [
-            *("service", "authMethod", "maxConnections", "maxMessages", "idleTimeout", "singleFlight", "dsn")
+            *("service", "authMethod", "maxConnections", "maxMessages", "idleTimeout", "singleFlight", "dsn", "otp")
         ]
 
     def test_has_logtos_types_and_requirements(self) -> None:

@@ -77,7 +77,7 @@ TLS = st.one_of(
 ANY_KEY = st.sampled_from(
     sorted(
         {name for key in keys() for name in (key.name, *key.members)}
-        | {"proxy", "lmtp", "otp", "pfx", "file", "customParams", "pem", "quux", "usagetype"}
+        | {"proxy", "lmtp", "dkim", "pfx", "file", "customParams", "pem", "quux", "usagetype"}
     )
 )
 

@@ -46,6 +46,8 @@ PLACES: list[tuple[str, ...]] = [
     ("dsn", "id"),
     ("dsn", "notify"),
     ("dsn", "orcpt"),
+    ("otp", "origin"),
+    ("otp", "code"),
     ("proxy",),
     ("quux",),
 ]
@@ -69,7 +71,7 @@ def values() -> Iterator[Any]:
 @pytest.mark.parametrize("auth", [{"user": "u", "pass": "p"}, {"type": "OAuth2", "user": "u", "accessToken": "t"}])
 def test_no_finding_and_no_repr_shows_a_value(place: tuple[str, ...], auth: dict[str, Any]) -> None:
     for value in values():
-        changed = copy.deepcopy(document(auth=auth, tls={}, customHeaders={}, dsn={}))
+        changed = copy.deepcopy(document(auth=auth, tls={}, customHeaders={}, dsn={}, otp={}))
         target = changed
         for key in place[:-1]:
             target = target[key]
