@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from smtpconnector_server.config.model import Server
+    from smtpconnector_server.smtp.dialogue import Sight
     from smtpconnector_server.smtp.envelope import Envelope
-    from smtpconnector_server.smtp.opening import Opener, Sight
+    from smtpconnector_server.smtp.opening import Opener
     from smtpconnector_server.smtp.reply import Reply
     from smtpconnector_server.smtp.session import Session
     from smtpconnector_server.smtp.transaction import Command, Level

@@ -42,10 +42,12 @@ from smtpconnector_server.config.model import (
 from smtpconnector_server.config.secret import Secret
 from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
 from smtpconnector_server.smtp.dialer import Dialer
-from smtpconnector_server.smtp.opening import Opener, Sight
+from smtpconnector_server.smtp.opening import Opener
 
 if TYPE_CHECKING:
     import socket
+
+    from smtpconnector_server.smtp.dialogue import Sight
 
 ServerFor = Callable[..., Server]
 Login = Callable[..., LoginAuth]

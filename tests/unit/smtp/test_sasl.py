@@ -13,9 +13,7 @@ _TOKEN = Secret("ya29.token")
 _PASSWORD = "p"
 
 
-def _login(
-    user: str = "u", password: str = _PASSWORD, *, mechanism: LoginMechanism | None = None
-) -> LoginAuth:
+def _login(user: str = "u", password: str = _PASSWORD, *, mechanism: LoginMechanism | None = None) -> LoginAuth:
     return LoginAuth(user=user, password=Secret(password), mechanism=mechanism)
 
 
