@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+import uvloop
 
 from harness.attempt import CREDENTIALS, PATIENT, Answer, Transport, attempt, configuration
 from harness.certificates import server_context
@@ -40,7 +41,7 @@ from smtpconnector_server.smtp.pool import SessionPool
 from smtpconnector_server.smtp.transaction import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from harness.attempt import Told
     from harness.smtp_session import Accepted
@@ -220,10 +221,14 @@ def _actions(column: str, state: State, level: Level) -> Iterator[tuple[str, Act
             yield column, (reply_and_close if state is State.BODY else reply_with)(reply)
 
 
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 @pytest.mark.parametrize("transport", Transport, ids=lambda transport: transport.name)
 @pytest.mark.parametrize("level", Level, ids=lambda level: level.name)
-async def test_every_fault_at_every_state_gets_a_true_answer(level: Level, transport: Transport) -> None:
-    found = await run_cells(cells(level, transport))
+def test_every_fault_at_every_state_gets_a_true_answer(
+    level: Level, transport: Transport, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        found = runner.run(run_cells(cells(level, transport)))
     if found:
         pytest.fail("\n".join(found), pytrace=False)
 
