@@ -94,19 +94,26 @@ def _metrics(profiles: Iterable[str], *, is_worker: bool) -> Metrics:
     return Metrics(profiles)
 
 
-def _tracing(environment: Mapping[str, str]) -> Tracing | None:
-    """Return tracing if the environment asks for it, by the variables of OpenTelemetry's specification."""
+def asked_for_traces(environment: Mapping[str, str]) -> list[str]:
+    """Return the exporters that the environment asks for by OpenTelemetry's variables, as packages name them."""
     names = environment.get("OTEL_TRACES_EXPORTER", "").strip()
     endpoint = environment.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or environment.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     is_off = environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or names.lower() == "none"
     if is_off or not (names or endpoint):
-        return None
+        return []
     protocol = environment.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or environment.get("OTEL_EXPORTER_OTLP_PROTOCOL")
-    exporters = [name.strip() for name in (names or "otlp").split(",")]
+    otlp = "otlp_proto_grpc" if protocol == "grpc" else "otlp_proto_http"
+    return [otlp if name.strip() == "otlp" else name.strip() for name in (names or "otlp").split(",")]
+
+
+def _tracing(environment: Mapping[str, str]) -> Tracing | None:
+    exporters = asked_for_traces(environment)
+    if not exporters:
+        return None
     try:
         from smtpconnector_server.telemetry.tracing import tracing_to  # noqa: PLC0415 - the packages are an extra
 
-        return tracing_to(exporters, otlp_over_grpc=protocol == "grpc")
+        return tracing_to(exporters)
     except (ImportError, LookupError) as error:
         _log.warning("tracing_unavailable", error=str(error), hint="install smtpconnector-server[otel]")
         return None

@@ -153,22 +153,18 @@ def _nanoseconds(seconds: float) -> int:
     return int(seconds * 1e9)
 
 
-def tracing_to(exporters: Iterable[str], *, otlp_over_grpc: bool = False) -> Tracing:
-    """Return tracing that exports as OTEL_ variables say.
+def tracing_to(exporters: Iterable[str]) -> Tracing:
+    """Return tracing that exports where OpenTelemetry's variables say.
 
     Args:
-        exporters: Their names; ``otlp`` is the usual one.
-        otlp_over_grpc: Whether ``otlp`` goes over gRPC, which needs another package, and not over HTTP.
+        exporters: Their names, as packages give them.
 
     Raises:
-        LookupError: An exporter is not installed.
+        LookupError: One is not installed.
     """
     resource = Resource.create({"service.name": "smtpconnector", "service.version": __version__})
     provider = TracerProvider(resource=resource.merge(OTELResourceDetector().detect()))
-    for exporter in exporters:
-        name = exporter
-        if exporter == "otlp":
-            name = "otlp_proto_grpc" if otlp_over_grpc else "otlp_proto_http"
+    for name in exporters:
         found = list(entry_points(group="opentelemetry_traces_exporter", name=name))
         if not found:
             raise LookupError(f"no OpenTelemetry exporter {name!r} is installed")

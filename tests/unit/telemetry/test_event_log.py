@@ -1,0 +1,148 @@
+"""What events are in the log."""
+
+from __future__ import annotations
+
+import hmac
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import structlog
+
+from smtpconnector_server.delivery.events import MailSettled
+from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
+from smtpconnector_server.rpc.events import MailComposed
+from smtpconnector_server.smtp.capabilities import Capabilities
+from smtpconnector_server.smtp.events import (
+    BreakerClosed,
+    BreakerOpened,
+    SessionAwaited,
+    SessionClosed,
+    SessionFailed,
+    SessionOpened,
+    SteppedDown,
+    TokenRenewed,
+    WireEvent,
+)
+from smtpconnector_server.smtp.transaction import Level
+from smtpconnector_server.telemetry.event_log import EventLog, hashed
+
+HERE: dict[str, Any] = {"host": "smtp.example.com", "port": 587}
+REFUSED = Failure(Reason.SMTP_AUTH_FAILED, "canary-text", stage=Stage.AUTH, outcome=Outcome.REJECTED)
+TOKEN_URL = "https://login.example.com/canary-path?key=canary-key"
+
+LINES: list[tuple[WireEvent | MailSettled, dict[str, Any]]] = [
+    (
+        SessionOpened(
+            **HERE, seconds=0.5, capabilities=Capabilities(tls_version="TLSv1.3"), laps=((Stage.CONNECT, 0.25),)
+        ),
+        {
+            **HERE,
+            "event": "session_opened",
+            "log_level": "debug",
+            "tls": "TLSv1.3",
+            "milliseconds": 500.0,
+            "steps": {"CONNECT": 250.0},
+        },
+    ),
+    (
+        SessionFailed(**HERE, seconds=0.5, failure=REFUSED, laps=()),
+        {
+            **HERE,
+            "event": "session_failed",
+            "log_level": "info",
+            "reason": "SMTP_AUTH_FAILED",
+            "stage": "AUTH",
+            "smtp_code": None,
+            "milliseconds": 500.0,
+        },
+    ),
+    (
+        SessionClosed(**HERE, why="idle", messages=3),
+        {**HERE, "event": "session_closed", "log_level": "debug", "why": "idle", "messages": 3},
+    ),
+    (
+        SteppedDown(**HERE, level=Level.PIPELINING, lowered=Level.SERIAL, why="closed the connection"),
+        {
+            **HERE,
+            "event": "stepped_down",
+            "log_level": "warning",
+            "level": "PIPELINING",
+            "lowered": "SERIAL",
+            "why": "closed the connection",
+        },
+    ),
+    (
+        BreakerOpened(**HERE, seconds=5.0, failure=REFUSED),
+        {
+            **HERE,
+            "event": "breaker_opened",
+            "log_level": "warning",
+            "pause_seconds": 5.0,
+            "reason": "SMTP_AUTH_FAILED",
+            "stage": "AUTH",
+        },
+    ),
+    (BreakerClosed(**HERE), {**HERE, "event": "breaker_closed", "log_level": "info"}),
+    (
+        TokenRenewed(TOKEN_URL, 0.5, None),
+        {"event": "token_renewed", "log_level": "debug", "token_host": "login.example.com", "milliseconds": 500.0},
+    ),
+    (
+        TokenRenewed(TOKEN_URL, 0.5, Failure(Reason.OAUTH2_TOKEN_REJECTED, "canary-text", stage=Stage.TOKEN)),
+        {
+            "event": "token_refused",
+            "log_level": "warning",
+            "token_host": "login.example.com",
+            "reason": "OAUTH2_TOKEN_REJECTED",
+            "milliseconds": 500.0,
+        },
+    ),
+    (
+        MailSettled("default", "smtp.example.com", "SENT"),
+        {
+            "event": "late_reply",
+            "log_level": "warning",
+            "profile": "default",
+            "host": "smtp.example.com",
+            "outcome": "SENT",
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("event", "line"), LINES, ids=lambda case: type(case).__name__)
+def test_an_event_is_a_line_of_facts_without_texts_of_others(event: Any, line: dict[str, Any]) -> None:
+    with structlog.testing.capture_logs() as lines:
+        EventLog()(event)
+    assert lines == [line]
+
+
+def test_what_every_mail_does_writes_no_line_of_its_own() -> None:
+    with structlog.testing.capture_logs() as lines:
+        EventLog()(SessionAwaited(**HERE, seconds=0.1, was_lent=True))
+    assert lines == []
+
+
+def test_the_lines_of_a_mail_name_its_server_and_only_the_hash_of_its_recipient() -> None:
+    composed: Any = SimpleNamespace(
+        server=SimpleNamespace(host="smtp.example.com"), mail=SimpleNamespace(recipient="Ada@Example.com")
+    )
+    structlog.contextvars.clear_contextvars()
+    EventLog(b"a key of the operator")(MailComposed(composed, 0.1))
+    assert structlog.contextvars.get_contextvars() == {
+        "host": "smtp.example.com",
+        "recipient": hmac.digest(b"a key of the operator", b"ada@example.com", "sha256").hex()[:16],
+    }
+    structlog.contextvars.clear_contextvars()
+
+
+def test_without_a_key_of_the_operator_each_process_has_one_that_nobody_knows() -> None:
+    composed: Any = SimpleNamespace(server=SimpleNamespace(host="h"), mail=SimpleNamespace(recipient="ada@example.com"))
+    seen = set()
+    for log in (EventLog(), EventLog()):
+        log(MailComposed(composed, 0.1))
+        seen.add(structlog.contextvars.get_contextvars()["recipient"])
+    structlog.contextvars.clear_contextvars()
+    assert len(seen) == 2
+    assert hashed("ada@example.com", b"") not in seen

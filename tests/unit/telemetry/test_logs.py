@@ -1,0 +1,44 @@
+"""How lines are written: in a process of its own, for it is set up once a process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+SCRIPT = """
+import asyncio, gc, logging
+from smtpconnector_server.telemetry.logs import configure_logs
+
+configure_logs("json", "debug")
+library = logging.getLogger("library")
+library.warning("told %s", "canary-value")
+library.info("told %s", "canary-value")
+try:
+    raise ValueError("canary-value")
+except ValueError:
+    library.exception("broke")
+
+async def breaks():
+    raise ValueError("canary-value")
+
+async def forgets():
+    task = asyncio.create_task(breaks(), name="canary-name")
+    await asyncio.sleep(0)
+    del task
+    gc.collect()
+
+asyncio.run(forgets(), debug=True)
+"""
+
+
+def test_what_libraries_say_comes_without_its_values_and_only_from_a_warning_on() -> None:
+    ended = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=30, check=True)  # noqa: S603 - our own script
+    lines = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert [(line["event"], line["level"], line["logger"], line["text"], line["error_type"]) for line in lines] == [
+        ("library_message", "warning", "library", "told %s", None),
+        ("library_message", "error", "library", "broke", "ValueError"),
+        ("library_message", "error", "asyncio", "Task exception was never retrieved", "ValueError"),
+    ]
+    assert "canary" not in ended.stderr
+    assert ended.stdout == ""
