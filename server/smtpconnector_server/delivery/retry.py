@@ -13,7 +13,10 @@ from smtpconnector_server.failure import Failure, Outcome, Reason
 MAX_ATTEMPTS: Final = 3
 """Connections tried for one message: a pooled one that went stale, and a fresh one that broke once."""
 
-_CONNECTION_BROKE: Final = frozenset({Reason.SMTP_CONNECTION_LOST, Reason.SMTP_TLS_TEMPORARY})
+_CONNECTION_BROKE: Final = frozenset(
+    {Reason.SMTP_CONNECTION_LOST, Reason.SMTP_TLS_TEMPORARY, Reason.SMTP_PROTOCOL_ERROR}
+)
+"""What may go better on another connection: a server that lost its place in a flight gets fewer commands at once."""
 _SESSION_WORN_OUT: Final = frozenset(
     {Reason.SMTP_CONNECTION_LOST, Reason.SMTP_SERVICE_UNAVAILABLE, Reason.SMTP_RATE_LIMITED, Reason.SMTP_PROTOCOL_ERROR}
 )
