@@ -31,6 +31,7 @@ class Service:
     stub: connector_service_pb2_grpc.ConnectorServiceAsyncStub
     channel: grpc.aio.Channel
     address: str
+    metrics_address: str | None = None
 
     async def send(self, **fields: Any) -> connector_service_pb2.SendMessageResponse:
         """Call SendMessage with these fields, under a deadline of ten seconds."""
@@ -74,7 +75,9 @@ async def running_service(
         running_server(load_settings(flags), loaded) as server,
         grpc.aio.insecure_channel(server.address) as channel,
     ):
-        yield Service(connector_service_pb2_grpc.ConnectorServiceStub(channel), channel, server.address)
+        yield Service(
+            connector_service_pb2_grpc.ConnectorServiceStub(channel), channel, server.address, server.metrics_address
+        )
 
 
 DETAILS = (
