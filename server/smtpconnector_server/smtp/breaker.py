@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 THRESHOLD: Final = 3
 """Failures in a row that open the breaker."""
 FIRST_PAUSE: Final = 5.0
-"""Seconds; doubled each time the trial after a pause fails."""
+"""Seconds."""
 MAX_PAUSE: Final = 60.0
 
 _AT_ONCE: Final[Mapping[Reason, int]] = {Reason.SMTP_AUTH_FAILED: 1, Reason.SMTP_RATE_LIMITED: 1}
@@ -29,10 +29,12 @@ class Breaker:
     Args:
         is_proven: Whether sessions may be opened side by side before one has been. Not with credentials: a wrong
             password would be tried as often.
+        first_pause: Seconds; doubled each time the trial after a pause fails.
     """
 
-    def __init__(self, *, is_proven: bool = True) -> None:
+    def __init__(self, *, is_proven: bool = True, first_pause: float = FIRST_PAUSE) -> None:
         self._is_proven = is_proven
+        self._first_pause = first_pause
         self._failures = 0
         self._pause = 0.0
         """Of the breaker; 0 while it is closed."""
@@ -52,7 +54,7 @@ class Breaker:
         self._last = failure
         if now < self._until or self._failures < _AT_ONCE.get(failure.reason, THRESHOLD):
             return 0.0
-        self._pause = min(max(self._pause * 2, FIRST_PAUSE, failure.retry_after or 0.0), MAX_PAUSE)
+        self._pause = min(max(self._pause * 2, self._first_pause, failure.retry_after or 0.0), MAX_PAUSE)
         self._until = now + self._pause
         return self._pause
 

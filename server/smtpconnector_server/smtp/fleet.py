@@ -34,13 +34,13 @@ _Waiter: TypeAlias = "asyncio.Future[Berth[Session]]"
 class Fleet:
     """The sessions of one server."""
 
-    def __init__(self, server: Server, opener: Opener, hook: WireHook) -> None:
+    def __init__(self, server: Server, opener: Opener, hook: WireHook, *, first_pause: float) -> None:
         self._server = server
         self._opener = opener
         self._hook = hook
         self._loop = asyncio.get_running_loop()
         self._roster: Roster[Session, _Waiter] = Roster(server.pool)
-        self._breaker = Breaker(is_proven=server.auth is None)
+        self._breaker = Breaker(is_proven=server.auth is None, first_pause=first_pause)
         self._owed = 0
         """Openings that failed since one succeeded, and that nobody has heard of yet."""
         self._openings: dict[Berth[Session], asyncio.Task[None]] = {}

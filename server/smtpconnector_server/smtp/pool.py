@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from smtpconnector_server.failure import Failure, Reason, Stage
+from smtpconnector_server.smtp.breaker import FIRST_PAUSE
 from smtpconnector_server.smtp.events import SessionAwaited, tell_nobody
 from smtpconnector_server.smtp.fleet import Fleet, shutting_down
 from smtpconnector_server.smtp.opening import Opener
@@ -40,6 +41,7 @@ class SessionPool:
         tokens: Where OAuth 2.0 access tokens come from. None: nowhere.
         hook: Told what happens on the wire.
         max_servers: Servers, each with its credentials, whose sessions are kept at the same time.
+        first_pause: Seconds in which a server that is down is left alone at first.
     """
 
     def __init__(
@@ -49,10 +51,12 @@ class SessionPool:
         tokens: TokenProvider | None = None,
         hook: WireHook = tell_nobody,
         max_servers: int = _MAX_SERVERS,
+        first_pause: float = FIRST_PAUSE,
     ) -> None:
         self.opener = Opener(dialer, tokens=tokens, hook=hook)
         self._hook = hook
         self._max_servers = max_servers
+        self._first_pause = first_pause
         self._clock = time.monotonic
         self._fleets: OrderedDict[Server, Fleet] = OrderedDict()
         """The last used last."""
@@ -108,7 +112,7 @@ class SessionPool:
         if fleet is None:
             if len(self._fleets) >= self._max_servers:
                 self._give_up_one(server)
-            fleet = self._fleets[server] = Fleet(server, self.opener, self._hook)
+            fleet = self._fleets[server] = Fleet(server, self.opener, self._hook, first_pause=self._first_pause)
         self._fleets.move_to_end(server)
         return fleet
 
