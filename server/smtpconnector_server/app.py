@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from contextlib import asynccontextmanager, suppress
@@ -190,6 +191,7 @@ async def serve(
         loop.add_signal_handler(number, on_signal)
     async with running_server(settings, profiles, shared_address=shared_address) as server:
         loop.add_signal_handler(signal.SIGHUP, server.profile_files.ask)
+        gc.freeze()  # what has been made so far stays: no collection under load has to walk it
         on_ready(server.address)
         await stop.wait()
         _log.info("server_draining", grace_seconds=settings.grace)

@@ -136,10 +136,10 @@ def _breaker_closed(event: BreakerClosed) -> None:
 def _token_renewed(event: TokenRenewed) -> None:
     host = urlsplit(event.token_url).hostname  # not all of it: a path or a query may hold a key
     if event.failure is None:
-        _log.debug("token_renewed", token_host=host, milliseconds=_milliseconds(event.seconds))
+        _log.debug("oauth2_token_renewed", token_host=host, milliseconds=_milliseconds(event.seconds))
     else:
         _log.warning(
-            "token_refused",
+            "oauth2_token_refused",
             token_host=host,
             reason=event.failure.reason.value,
             milliseconds=_milliseconds(event.seconds),

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Final, Literal, TypeAlias
+from json import JSONEncoder
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 LogFormat: TypeAlias = Literal["auto", "json", "text"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 _MAX_LIBRARY_TEXT: Final = 200
+_ENCODER: Final = JSONEncoder(default=repr)
 
 _log = structlog.get_logger()
 
@@ -28,9 +33,14 @@ def configure_logs(log_format: LogFormat, level: LogLevel) -> None:
         level: The least severe level to write.
     """
     as_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if as_text else structlog.processors.JSONRenderer()
-    )
+    renderer: structlog.typing.Processor
+    writers: Callable[..., structlog.typing.WrappedLogger]
+    if as_text:
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        writers = structlog.WriteLoggerFactory(file=sys.stderr)
+    else:
+        renderer = structlog.processors.JSONRenderer(_to_json)
+        writers = structlog.BytesLoggerFactory(file=sys.stderr.buffer)  # a line a mail: octets spare a text's layers
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -39,10 +49,14 @@ def configure_logs(log_format: LogFormat, level: LogLevel) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=writers,
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_LibraryHandler()], force=True)
+
+
+def _to_json(event: Mapping[str, Any], **_options: object) -> bytes:
+    return _ENCODER.encode(event).encode()
 
 
 class _LibraryHandler(logging.Handler):

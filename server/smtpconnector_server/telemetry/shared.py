@@ -51,8 +51,8 @@ class SharedMetrics:
 
     def note_death(self, number: int) -> None:
         """Take note that a worker died."""
-        self._deaths.inc()
         mark_process_dead(number, self._folder)  # type: ignore[no-untyped-call]
+        self._deaths.inc()
 
     def close(self) -> None:
         """Serve no more, and forget."""

@@ -86,12 +86,12 @@ LINES: list[tuple[WireEvent | MailSettled, dict[str, Any]]] = [
     (BreakerClosed(**HERE), {**HERE, "event": "breaker_closed", "log_level": "info"}),
     (
         TokenRenewed(TOKEN_URL, 0.5, None),
-        {"event": "token_renewed", "log_level": "debug", "token_host": "login.example.com", "milliseconds": 500.0},
+        {"event": "oauth2_token_renewed", "log_level": "debug", "token_host": "login.example.com", "milliseconds": 500.0},
     ),
     (
         TokenRenewed(TOKEN_URL, 0.5, Failure(Reason.OAUTH2_TOKEN_REJECTED, "canary-text", stage=Stage.TOKEN)),
         {
-            "event": "token_refused",
+            "event": "oauth2_token_refused",
             "log_level": "warning",
             "token_host": "login.example.com",
             "reason": "OAUTH2_TOKEN_REJECTED",
