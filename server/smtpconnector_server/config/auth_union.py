@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from smtpconnector_server.config.draft import AuthDraft
     from smtpconnector_server.config.finding import Findings
     from smtpconnector_server.config.intake import Json
-    from smtpconnector_server.config.shape import DocumentShape
+    from smtpconnector_server.config.shape import DkimKeyShape, DkimShape, DocumentShape
     from smtpconnector_server.config.structure import Section
 
 LOGIN_TYPES: Final = ("login", "Login", "LOGIN")
@@ -59,13 +59,7 @@ def _login(section: Section[LoginShape], method: Said[str], findings: Findings) 
 
 def _oauth2(section: Section[OAuth2Shape], method: Said[str], findings: Findings) -> OAuth2Draft:
     report_other_keys(section, findings)
-    key = section.said("private_key")
-    passphrase: Said[str] = Said(f"{section.key_path('private_key')}.passphrase")
-    if isinstance(key.value, PrivateKeyShape):
-        inner = section.item(key.value, key.path)
-        report_other_keys(inner, findings)
-        key, passphrase = inner.said("key"), inner.said("passphrase")
-        findings.require(key)
+    key, passphrase = read_private_key(section, findings)
     expires = section.said("expires")
     if expires.value is not None:
         expires = replace(expires, value=expires.value / _MILLISECONDS)
@@ -84,6 +78,19 @@ def _oauth2(section: Section[OAuth2Shape], method: Said[str], findings: Findings
         scope=section.said("scope"),
         method=_method(section.said("method"), method),
     )
+
+
+def read_private_key(
+    section: Section[OAuth2Shape] | Section[DkimKeyShape] | Section[DkimShape], findings: Findings
+) -> tuple[Said[str], Said[str]]:
+    """Return the private key of an object and its passphrase: text alone, or both in an object."""
+    key = section.said("private_key")
+    if not isinstance(key.value, PrivateKeyShape):
+        return key, Said(f"{key.path}.passphrase")
+    inner = section.item(key.value, key.path)
+    report_other_keys(inner, findings)
+    findings.require(inner.said("key"))
+    return inner.said("key"), inner.said("passphrase")
 
 
 def _has(value: dict[str, Json], key: str) -> bool:

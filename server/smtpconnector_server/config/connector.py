@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from smtpconnector_server.config import limits
 from smtpconnector_server.config.auth import read_auth
 from smtpconnector_server.config.checked import Checked
+from smtpconnector_server.config.dkim import read_dkim
 from smtpconnector_server.config.dsn import read_dsn
 from smtpconnector_server.config.host import HostError, parse_client_hostname, parse_host, parse_ip
 from smtpconnector_server.config.left_over import check_left_overs, is_left_over
@@ -44,6 +45,7 @@ def check(draft: Draft, findings: Findings) -> Checked:
     headers = _headers(draft, findings)
     dsn = read_dsn(draft.dsn, findings)
     otp_origin = read_otp_origin(draft.otp_origin, draft.headers, findings)
+    dkim = read_dkim(draft.dkim, findings)
     report = findings.report()
     if findings.has_error or server is None or from_email is None:
         return Checked(None, report)
@@ -55,6 +57,7 @@ def check(draft: Draft, findings: Findings) -> Checked:
         custom_headers=headers,
         dsn=dsn,
         otp_origin=otp_origin,
+        dkim=dkim,
     )
     return Checked(connector, report)
 

@@ -10,9 +10,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from smtpconnector_server.config import connector
-from smtpconnector_server.config.auth_union import read_auth_union
+from smtpconnector_server.config.auth_union import read_auth_union, read_private_key
 from smtpconnector_server.config.checked import Checked
 from smtpconnector_server.config.draft import (
+    DkimDraft,
+    DkimKeyDraft,
     Draft,
     DsnDraft,
     HeaderDraft,
@@ -29,6 +31,8 @@ from smtpconnector_server.config.options import report_other_keys
 from smtpconnector_server.config.path import child
 from smtpconnector_server.config.shape import (
     ClientKeyShape,
+    DkimKeyShape,
+    DkimShape,
     DocumentShape,
     DsnShape,
     OtpShape,
@@ -112,6 +116,7 @@ def _draft(document: Section[DocumentShape], origin: Origin, findings: Findings)
         single_flight=document.said("single_flight"),
         dsn=_dsn(document, findings),
         otp_origin=_otp_origin(document, findings),
+        dkim=_dkim(document, findings),
     )
 
 
@@ -203,6 +208,42 @@ def _otp_origin(document: Section[DocumentShape], findings: Findings) -> Said[st
     otp = document.item(document.shape.otp or OtpShape(), document.key_path("otp"))
     report_other_keys(otp, findings)
     return otp.said("origin")
+
+
+def _dkim(document: Section[DocumentShape], findings: Findings) -> DkimDraft:
+    path = document.key_path("dkim")
+    dkim = document.item(document.shape.dkim or DkimShape.model_validate({}), path)
+    report_other_keys(dkim, findings)
+    outer = _dkim_key(dkim, findings)
+    is_outer_given = outer.domain.is_given or outer.selector.is_given or outer.private_key.is_given
+    keys, place = dkim.shape.keys or [], dkim.key_path("keys")
+    sections = (
+        [dkim.item(key, child(place, index)) for index, key in enumerate(keys)]
+        if isinstance(keys, list)
+        else [dkim.item(keys, place)]
+    )
+    if sections and is_outer_given:
+        findings.warning(path, "NO_EFFECT", f"A key in {path} has no effect beside {place}.", f"Move it to {place}.")
+    for section in sections:
+        report_other_keys(section, findings)
+    inner = [_dkim_key(section, findings) for section in sections if not section.is_spoilt(section.path)]
+    return DkimDraft(
+        path=path,
+        keys=tuple(inner) if sections else (outer,) if is_outer_given else (),
+        hash_algorithm=dkim.said("hash_algo"),
+        header_names=dkim.said("header_field_names"),
+        skipped_names=dkim.said("skip_fields"),
+    )
+
+
+def _dkim_key(section: Section[DkimKeyShape] | Section[DkimShape], findings: Findings) -> DkimKeyDraft:
+    key, passphrase = read_private_key(section, findings)
+    return DkimKeyDraft(
+        domain=section.said("domain_name"),
+        selector=section.said("key_selector"),
+        private_key=key,
+        private_key_passphrase=passphrase,
+    )
 
 
 def _joined(said: Said[Any]) -> Said[str]:

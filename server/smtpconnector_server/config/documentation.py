@@ -13,7 +13,7 @@ from smtpconnector_server.config.example import example_value
 from smtpconnector_server.config.keys import keys
 from smtpconnector_server.config.options import UNUSED
 from smtpconnector_server.config.presets import presets, service_names
-from smtpconnector_server.config.shape import DocumentShape, OAuth2Shape, OtpShape, TlsShape
+from smtpconnector_server.config.shape import DkimShape, DocumentShape, OAuth2Shape, OtpShape, TlsShape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from smtpconnector_server.config.presets import Preset
 
 _BLOCK: Final = re.compile(r"(<!-- table (?P<name>[a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-_PREFIXES: Final = {DocumentShape: "", TlsShape: "tls.", OAuth2Shape: "auth.", OtpShape: "otp."}
+_PREFIXES: Final = {DocumentShape: "", TlsShape: "tls.", OAuth2Shape: "auth.", OtpShape: "otp.", DkimShape: "dkim."}
 
 
 def filled_in(text: str) -> str:
@@ -72,6 +72,7 @@ _TABLES: Final[dict[str, Callable[[], str]]] = {
     "tls": lambda: _members("tls"),
     "dsn": lambda: _members("dsn"),
     "otp": lambda: _members("otp"),
+    "dkim": lambda: _members("dkim"),
     "providers": _providers,
     "services": _services,
     "options": _options,

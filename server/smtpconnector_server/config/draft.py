@@ -150,6 +150,28 @@ class DsnDraft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DkimKeyDraft:
+    """A key to sign with."""
+
+    domain: Said[str]
+    selector: Said[str]
+    private_key: Said[str]
+    private_key_passphrase: Said[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DkimDraft:
+    """What mails are signed with."""
+
+    path: str
+    keys: tuple[DkimKeyDraft, ...]
+    hash_algorithm: Said[str]
+    header_names: Said[str]
+    """Separated by colons, as those in the next one."""
+    skipped_names: Said[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """A whole configuration."""
 
@@ -177,3 +199,4 @@ class Draft:
     single_flight: Said[bool]
     dsn: DsnDraft
     otp_origin: Said[str]
+    dkim: DkimDraft

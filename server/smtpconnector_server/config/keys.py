@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from smtpconnector_server.config.data import read_table
 from smtpconnector_server.config.shape import (
+    DkimShape,
     DocumentShape,
     DsnShape,
     LoginShape,
@@ -35,6 +36,7 @@ MEMBER_SHAPES: Final[dict[str, tuple[type[Shape], ...]]] = {
     "tls": (TlsShape,),
     "dsn": (DsnShape,),
     "otp": (OtpShape,),
+    "dkim": (DkimShape,),
 }
 
 

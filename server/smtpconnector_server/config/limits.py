@@ -23,6 +23,9 @@ CONTENT: Final = 256 * 1024
 """Octets of a template's body."""
 LANGUAGE_TAG: Final = 64
 HEADERS: Final = 50
+DKIM_KEYS: Final = 4
+DKIM_NAME: Final = 64
+"""Characters of a signing domain or a selector: dkimpy would break a longer one at a line's end."""
 HEADER_VALUE: Final = 4096
 TIMEOUT_SECONDS: Final = 3600
 """The longest single wait."""

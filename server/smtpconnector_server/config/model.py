@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from smtpconnector_server.config.secret import Secret
     from smtpconnector_server.message.address import Mailbox
+    from smtpconnector_server.message.signature import SignatureAlgorithm
     from smtpconnector_server.message.template import Template
 
 
@@ -222,6 +223,30 @@ class Dsn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DkimKey:
+    """What a domain signs mails with."""
+
+    domain: str
+    """In A-labels."""
+    selector: str
+    algorithm: SignatureAlgorithm
+    private_key: Secret
+    """As :class:`.signature.SigningKey` has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dkim:
+    """How mails are signed (RFC 6376)."""
+
+    keys: tuple[DkimKey, ...]
+    """One at least; each makes a signature."""
+    header_names: tuple[str, ...] = ()
+    """The headers to sign, in lower case. Empty: those that RFC 6376 recommends."""
+    skipped_names: tuple[str, ...] = ()
+    """Headers not to sign, in lower case."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Connector:
     """A whole configuration."""
 
@@ -235,3 +260,5 @@ class Connector:
     """None: nothing is asked for."""
     otp_origin: str | None = None
     """The site that codes are for, such as ``https://example.com``, for the header OTP-Token. None: no such header."""
+    dkim: Dkim | None = None
+    """None: mails are not signed."""

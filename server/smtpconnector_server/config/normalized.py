@@ -21,7 +21,7 @@ from smtpconnector_server.message.template import ContentType
 
 if TYPE_CHECKING:
     from smtpconnector_server.config.intake import Json
-    from smtpconnector_server.config.model import Auth, Connector, Dsn, Server, TlsOptions
+    from smtpconnector_server.config.model import Auth, Connector, Dkim, Dsn, Server, TlsOptions
     from smtpconnector_server.message.address import Mailbox
     from smtpconnector_server.message.template import Template
 
@@ -57,6 +57,7 @@ def normalized(connector: Connector) -> dict[str, Json]:
             "idleTimeout": _milliseconds(server.pool.idle_seconds),
             "singleFlight": server.single_flight,
             "dsn": _dsn(connector.dsn) if connector.dsn else None,
+            "dkim": _dkim(connector.dkim) if connector.dkim else None,
             "otp": {"origin": connector.otp_origin} if connector.otp_origin else None,
         }
     )
@@ -165,6 +166,12 @@ def _dsn(dsn: Dsn) -> dict[str, Json]:
             "recipient": dsn.original_recipient,
         }
     )
+
+
+def _dkim(dkim: Dkim) -> dict[str, Json]:
+    keys = [{"domainName": key.domain, "keySelector": key.selector, "privateKey": MASK} for key in dkim.keys]
+    names = {"headerFieldNames": ":".join(dkim.header_names), "skipFields": ":".join(dkim.skipped_names)}
+    return {"keys": keys, **{key: text for key, text in names.items() if text}}
 
 
 def _mailbox(mailbox: Mailbox) -> str:

@@ -13,6 +13,7 @@ from smtpconnector_server.config.finding import Severity
 from smtpconnector_server.config.path import child
 from smtpconnector_server.config.shape import (
     ClientKeyShape,
+    DkimShape,
     DocumentShape,
     OAuth2Shape,
     OtpShape,
@@ -70,7 +71,6 @@ _TRANSPORT: Final = {
     "rateDelta": _later("no rate is limited yet"),
     "rateLimit": _later("no rate is limited yet"),
     "maxRequeues": UnusedOption("a mail is tried again within the call's deadline only", "Set that deadline."),
-    "dkim": _later("mails are not signed here yet", "Let the provider sign, as they all do."),
     "requireTLSExtensionEnabled": _refused("REQUIRETLS (RFC 8689) is not asked for yet, so nothing would require TLS"),
     "proxy": _refused("connections through a proxy are not made yet, and going around it may be forbidden"),
     "lmtp": _refused("LMTP is another protocol than SMTP", "Give a server that speaks SMTP."),
@@ -155,6 +155,11 @@ _FILE: Final = {"file": _refused("files are read for profiles of the server only
 
 _OTP: Final = {"code": UnusedOption("the code is the value of code in each mail's payload", "Remove it.")}
 
+_DKIM: Final = {
+    "cacheDir": UnusedOption("nothing is written to a disk", "Remove it."),
+    "cacheTreshold": UnusedOption("nothing is written to a disk", "Remove it."),
+}
+
 UNUSED: Final[dict[type[Shape], dict[str, UnusedOption]]] = {
     DocumentShape: _TRANSPORT,
     TlsShape: _TLS | _FILE,
@@ -162,6 +167,7 @@ UNUSED: Final[dict[type[Shape], dict[str, UnusedOption]]] = {
     PrivateKeyShape: _FILE,
     OAuth2Shape: _OAUTH2,
     OtpShape: _OTP,
+    DkimShape: _DKIM,
 }
 
 _SYNONYMS: Final = {

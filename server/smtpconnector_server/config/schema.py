@@ -2,9 +2,9 @@
 
 Types and lengths come from the shapes, texts from the table of keys, and the few rules about which keys go together are
 added here. It accepts what the validator accepts, as far as a schema can tell. It cannot tell whether a host, an
-address, a URL, a header, a certificate, a key, a cipher, a service, a notification, an origin or a template is a good
-one; how many octets a text has and how many headers there are; whether TLS goes with the port and the provider; and
-what only a profile may do.
+address, a URL, a header, a certificate, a key, a cipher, a service, a notification, an origin, a signature or a
+template is a good one; how many octets a text has and how many headers there are; whether TLS goes with the port and
+the provider; and what only a profile may do.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from smtpconnector_server.config.model import LoginMechanism, TokenMechanism
 from smtpconnector_server.config.options import UNUSED
 from smtpconnector_server.config.shape import (
     ClientKeyShape,
+    DkimKeyShape,
+    DkimShape,
     DocumentShape,
     DsnShape,
     LoginShape,
@@ -57,6 +59,8 @@ def config_schema() -> Schema:
             TemplateShape,
             DsnShape,
             OtpShape,
+            DkimKeyShape,
+            DkimShape,
         )
     }
     _add_rules(definitions)
@@ -122,6 +126,14 @@ def _add_rules(definitions: dict[str, Schema]) -> None:
         {"allOf": [{"not": _lacking("cert")}, {"not": _lacking("key")}]},
         {"allOf": [_lacking("cert"), _lacking("key")]},
     ]
+    key, dkim = definitions["DkimKey"], definitions["Dkim"]
+    key["allOf"] = [*_having_both("domainName", "keySelector")["allOf"], _having("privateKey", {"not": _NOTHING})]
+    dkim["anyOf"] = [
+        _having("keys", {"anyOf": [{"type": "object"}, {"type": "array", "minItems": 1}]}),
+        {"allOf": key["allOf"]},
+        {"allOf": [_lacking("domainName"), _lacking("keySelector"), _lacking("privateKey")]},
+    ]
+    dkim["properties"]["hashAlgo"] |= {"pattern": f"^({_any_case('sha256')})?$"}
     template["allOf"] = [
         _having("usageType", _TEXT),
         _having("contentType", {"type": "string"}),

@@ -27,6 +27,7 @@ Subject: TypeAlias = Annotated[str, Field(max_length=limits.SUBJECT)]
 Content: TypeAlias = Annotated[str, Field(max_length=limits.CONTENT)]
 LanguageTag: TypeAlias = Annotated[str, Field(max_length=limits.LANGUAGE_TAG)]
 HeaderValue: TypeAlias = Annotated[str, Field(max_length=limits.HEADER_VALUE)]
+SigningName: TypeAlias = Annotated[str, Field(max_length=limits.DKIM_NAME)]
 Milliseconds: TypeAlias = Annotated[float, Field(ge=0, le=limits.TIMEOUT_SECONDS * 1000)]
 Seconds: TypeAlias = Annotated[float, Field(ge=0, le=limits.TIMEOUT_SECONDS)]
 Count: TypeAlias = Annotated[int, Field(ge=0)]
@@ -142,6 +143,23 @@ class OtpShape(Shape):
     origin: Url | None = None
 
 
+class DkimKeyShape(Shape):
+    """An item of ``dkim.keys`` of a document."""
+
+    domain_name: SigningName | None = Field(None, alias="domainName")
+    key_selector: SigningName | None = Field(None, alias="keySelector")
+    private_key: SecretText | PrivateKeyShape | None = Field(None, alias="privateKey")
+
+
+class DkimShape(DkimKeyShape):
+    """``dkim`` of a document: one key, or several."""
+
+    keys: DkimKeyShape | Annotated[list[DkimKeyShape], Field(max_length=limits.DKIM_KEYS)] | None = None
+    hash_algo: Account | None = Field(None, alias="hashAlgo")
+    header_field_names: HeaderValue | None = Field(None, alias="headerFieldNames")
+    skip_fields: HeaderValue | None = Field(None, alias="skipFields")
+
+
 class DocumentShape(Shape):
     """The JSON document: Logto's keys in the order of its form, then those that are read beyond it."""
 
@@ -176,6 +194,7 @@ class DocumentShape(Shape):
     single_flight: bool | None = Field(None, alias="singleFlight")
     dsn: DsnShape | None = None
     otp: OtpShape | None = None
+    dkim: DkimShape | None = None
     username: Account | None = None
     password: SecretText | None = None
 

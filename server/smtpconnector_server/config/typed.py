@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from smtpconnector_server.config import connector, templates
 from smtpconnector_server.config.checked import Checked
 from smtpconnector_server.config.draft import (
+    DkimDraft,
     Draft,
     DsnDraft,
     Grant,
@@ -112,6 +113,7 @@ def _draft(config: Section[TypedShape], findings: Findings) -> Draft:
         single_flight=Said(""),
         dsn=DsnDraft(envelope_id=Said(""), returned=Said(""), notify=Said(""), original_recipient=Said("")),
         otp_origin=Said(""),
+        dkim=DkimDraft(path="", keys=(), hash_algorithm=Said(""), header_names=Said(""), skipped_names=Said("")),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -51,8 +52,8 @@ class Composed:
         return Origin.of(self.profile)
 
 
-def compose(wish: Wish, prepared: Prepared) -> Composed:
-    """Return the mail that a wish makes with a configuration.
+async def compose(wish: Wish, prepared: Prepared) -> Composed:
+    """Return the mail that a wish makes with a configuration, signed where the configuration has keys.
 
     Raises:
         Failure: TEMPLATE_NOT_FOUND, or INVALID_REQUEST with all violations.
@@ -68,6 +69,8 @@ def compose(wish: Wish, prepared: Prepared) -> Composed:
         message_id=new_message_id(sender.ascii_domain),
         opaque=connector.server.single_flight,
     )
+    if prepared.signer is not None:
+        mail = await asyncio.to_thread(prepared.signer.sign, mail)  # milliseconds of CPU, by RSA
     return Composed(
         mail=mail,
         server=connector.server,

@@ -162,7 +162,7 @@ class Composer:
             or (reply_to is not None and reply_to.address.needs_smtputf8)
         )
         octets = headers.encode("utf-8" if needs_smtputf8 else "ascii") + _mime(bodies, message_id, opaque=opaque)
-        _check_wire(octets)
+        check_wire(octets)
         return Mail(
             sender=str(sender.address),
             recipient=str(to),
@@ -239,8 +239,12 @@ def _part(content_type: ContentType, octets: bytes, *, opaque: bool) -> bytes:
     )
 
 
-def _check_wire(octets: bytes) -> None:
-    """Look at the result itself, whatever the code before is believed to do."""
+def check_wire(octets: bytes) -> None:
+    """Look at the result itself, whatever the code before is believed to do.
+
+    Raises:
+        Failure: INTERNAL.
+    """
     lines = octets.count(b"\r\n")
     if (
         octets.count(b"\r") != lines

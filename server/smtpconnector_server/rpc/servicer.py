@@ -88,7 +88,7 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
             configuration = self._configurations.find(request.config, caller)
             prepared = configuration.require()
             started = time.monotonic()
-            composed = compose(wish, prepared)
+            composed = await compose(wish, prepared)
             self._hook(MailComposed(composed, time.monotonic() - started))
             if request.validate_only:
                 return mapping.to_send_response(composed)

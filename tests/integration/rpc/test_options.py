@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from harness.dkim_reader import record, valid_signatures
 from harness.documents import document_for
 from harness.inbox import Inbox
+from harness.private_keys import ed25519_pem, rsa_pem
 from harness.service import Service, running_service
 from harness.smtp_server import ALL_EXTENSIONS, SmtpServer
 from smtpconnector.v1 import connector_service_pb2 as pb
@@ -61,3 +63,17 @@ async def test_a_code_reaches_the_mail_client_bound_to_its_site(tmp_path: Path) 
         async with running_service({"default": document}, tmp_path) as service:
             await service.send(**CALL)
         assert (await inbox.wait_for_mail()).message["OTP-Token"] == '"123456"; origin="https://example.com"'
+
+
+async def test_a_mail_arrives_with_a_good_signature_of_each_key(tmp_path: Path) -> None:
+    keys = [
+        {"domainName": "example.com", "keySelector": "rsa", "privateKey": rsa_pem()},
+        {"domainName": "example.com", "keySelector": "ed", "privateKey": ed25519_pem()},
+    ]
+    records = {"rsa._domainkey.example.com": record(rsa_pem()), "ed._domainkey.example.com": record(ed25519_pem())}
+    async with Inbox() as inbox:
+        document = document_for(inbox, dkim={"keys": keys})
+        async with running_service({"default": document}, tmp_path) as service:
+            await service.send(**CALL)
+            await service.send(**CALL, validate_only=True)
+        assert valid_signatures((await inbox.wait_for_mail()).octets, records) == [True, True]

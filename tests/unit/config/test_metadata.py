@@ -37,7 +37,17 @@ class TestForm:
         names = [item.key for item in form_items()]
         assert names[: len(LOGTOS_FORM)] == LOGTOS_FORM
         assert names[len(LOGTOS_FORM) :] == [
-            *("service", "authMethod", "maxConnections", "maxMessages", "idleTimeout", "singleFlight", "dsn", "otp")
+            *(
+                "service",
+                "authMethod",
+                "maxConnections",
+                "maxMessages",
+                "idleTimeout",
+                "singleFlight",
+                "dsn",
+                "otp",
+                "dkim",
+            )
         ]
 
     def test_has_logtos_types_and_requirements(self) -> None:
@@ -55,7 +65,7 @@ class TestForm:
         assert items["connectionTimeout"].default_value == 120_000
 
     def test_hides_what_holds_secrets(self) -> None:
-        assert {item.key for item in form_items() if item.is_confidential} == {"auth", "tls"}
+        assert {item.key for item in form_items() if item.is_confidential} == {"auth", "tls", "dkim"}
 
     def test_offers_every_provider(self) -> None:
         (service,) = (item for item in form_items() if item.key == "service")

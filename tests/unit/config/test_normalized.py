@@ -8,6 +8,7 @@ import pytest
 from harness.certificates import ca_pem
 from harness.configuration import connector, errors
 from harness.documents import plain_templates
+from harness.private_keys import ed25519_pem
 from smtpconnector_server.config.document import read_document
 from smtpconnector_server.config.model import Connector, LoginAuth
 from smtpconnector_server.config.normalized import MASK, normalized
@@ -98,3 +99,9 @@ def test_every_grant_is_written_back(auth: dict[str, Any]) -> None:
     before, after = configuration.server.auth, again(configuration).server.auth
     assert type(before) is type(after)
     assert normalized(again(configuration)) == normalized(configuration)
+
+
+def test_a_signing_key_is_masked_and_what_it_signs_is_told() -> None:
+    key = {"domainName": "example.com", "keySelector": "s", "privateKey": ed25519_pem()}
+    shown = normalized(connector(dkim={**key, "headerFieldNames": "From:Subject"}))["dkim"]
+    assert shown == {"keys": [{**key, "privateKey": MASK}], "headerFieldNames": "from:subject"}

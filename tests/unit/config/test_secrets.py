@@ -48,6 +48,11 @@ PLACES: list[tuple[str, ...]] = [
     ("dsn", "orcpt"),
     ("otp", "origin"),
     ("otp", "code"),
+    ("dkim", "domainName"),
+    ("dkim", "keySelector"),
+    ("dkim", "privateKey"),
+    ("dkim", "keys"),
+    ("dkim", "headerFieldNames"),
     ("proxy",),
     ("quux",),
 ]
@@ -71,7 +76,7 @@ def values() -> Iterator[Any]:
 @pytest.mark.parametrize("auth", [{"user": "u", "pass": "p"}, {"type": "OAuth2", "user": "u", "accessToken": "t"}])
 def test_no_finding_and_no_repr_shows_a_value(place: tuple[str, ...], auth: dict[str, Any]) -> None:
     for value in values():
-        changed = copy.deepcopy(document(auth=auth, tls={}, customHeaders={}, dsn={}, otp={}))
+        changed = copy.deepcopy(document(auth=auth, tls={}, customHeaders={}, dsn={}, otp={}, dkim={}))
         target = changed
         for key in place[:-1]:
             target = target[key]
