@@ -161,7 +161,7 @@ def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
 def _tell_of_rotation(rotated: RefreshTokenRotated) -> None:
     # It goes on in memory; after a restart only the one in the configuration is left, which may be void by then.
     host = urlsplit(rotated.token_url).hostname
-    _log.warning("refresh_token_rotated", client_id=rotated.client_id, token_host=host)
+    _log.warning("oauth2_refresh_token_rotated", client_id=rotated.client_id, token_host=host)
 
 
 async def serve(
