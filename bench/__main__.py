@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         scene for scene in _scenes(quick=chosen.quick, rounds=rounds) if not chosen.scene or scene.name in chosen.scene
     ]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that every context ends, and with it its processes
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 110)
     results = Results(quick=chosen.quick, rounds=rounds)
     _play(scenes, results, console)
     services = (OURS, OURS_TWO, OURS_FLIGHT, ECHO, NODE_POOL, LOGTO, LOGTO_NEWEST, AIOSMTPLIB, smtp_source())
