@@ -163,10 +163,15 @@ def _pool(draft: PoolDraft, preset: Preset | None, findings: Findings) -> PoolLi
             f"{draft.max_connections.path} is more than the provider's limit of {allowed}; it will refuse connections.",
             f"Give {allowed} or less.",
         )
+    if draft.rate_seconds.value and not draft.rate_limit.value:
+        path = draft.rate_seconds.path
+        findings.warning(path, "NO_EFFECT", f"{path} has no effect without {draft.rate_limit.path}.", "Give both.")
     return PoolLimits(
         max_connections=_at_most(limits.CONNECTIONS, draft.max_connections, findings) or defaults.max_connections,
         max_messages=_at_most(limits.MESSAGES, draft.max_messages, findings) or defaults.max_messages,
         idle_seconds=draft.idle_seconds.value or defaults.idle_seconds,
+        rate_limit=_at_most(limits.RATE, draft.rate_limit, findings) or defaults.rate_limit,
+        rate_seconds=draft.rate_seconds.value or defaults.rate_seconds,
     )
 
 

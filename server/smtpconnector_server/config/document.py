@@ -112,6 +112,8 @@ def _draft(document: Section[DocumentShape], origin: Origin, findings: Findings)
             max_connections=document.said("max_connections"),
             max_messages=document.said("max_messages"),
             idle_seconds=_seconds(document.said("idle_timeout")),
+            rate_limit=document.said("rate_limit"),
+            rate_seconds=_seconds(document.said("rate_delta")),
         ),
         single_flight=document.said("single_flight"),
         dsn=_dsn(document, findings),

@@ -136,6 +136,8 @@ class PoolDraft:
     max_connections: Said[int]
     max_messages: Said[int]
     idle_seconds: Said[float]
+    rate_limit: Said[int]
+    rate_seconds: Said[float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,3 +32,7 @@ TIMEOUT_SECONDS: Final = 3600
 CONNECTIONS: Final = 100
 MESSAGES: Final = 10_000
 """On one connection."""
+RATE: Final = 100_000
+"""Mails within a stretch of time."""
+RATE_SECONDS: Final = 86_400
+"""The longest stretch."""

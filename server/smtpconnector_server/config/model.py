@@ -168,6 +168,9 @@ class PoolLimits:
     """Until an unused connection is closed. Amazon SES closes after about 10 s."""
     max_age_seconds: float = 300.0
     """Of a connection, so that load moves when the provider's addresses do."""
+    rate_limit: int = 0
+    """Mails within ``rate_seconds``, by this process. 0: any number."""
+    rate_seconds: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,6 +55,8 @@ def normalized(connector: Connector) -> dict[str, Json]:
             "maxConnections": server.pool.max_connections,
             "maxMessages": server.pool.max_messages,
             "idleTimeout": _milliseconds(server.pool.idle_seconds),
+            "rateLimit": server.pool.rate_limit,
+            "rateDelta": _milliseconds(server.pool.rate_seconds) if server.pool.rate_limit else None,
             "singleFlight": server.single_flight,
             "dsn": _dsn(connector.dsn) if connector.dsn else None,
             "dkim": _dkim(connector.dkim) if connector.dkim else None,

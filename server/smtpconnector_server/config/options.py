@@ -68,8 +68,6 @@ _OTHER_TRANSPORT = _refused("this service speaks SMTP and nothing else", "Give h
 _REPOINTS = _refused("it would connect to another server than host says", "Give host and port on the top level.")
 
 _TRANSPORT: Final = {
-    "rateDelta": _later("no rate is limited yet"),
-    "rateLimit": _later("no rate is limited yet"),
     "maxRequeues": UnusedOption("a mail is tried again within the call's deadline only", "Set that deadline."),
     "requireTLSExtensionEnabled": _refused("REQUIRETLS (RFC 8689) is not asked for yet, so nothing would require TLS"),
     "proxy": _refused("connections through a proxy are not made yet, and going around it may be forbidden"),

@@ -191,6 +191,8 @@ class DocumentShape(Shape):
     max_connections: Count | None = Field(None, alias="maxConnections")
     max_messages: Count | None = Field(None, alias="maxMessages")
     idle_timeout: Milliseconds | None = Field(None, alias="idleTimeout")
+    rate_limit: Count | None = Field(None, alias="rateLimit")
+    rate_delta: Annotated[float, Field(ge=0, le=limits.RATE_SECONDS * 1000)] | None = Field(None, alias="rateDelta")
     single_flight: bool | None = Field(None, alias="singleFlight")
     dsn: DsnShape | None = None
     otp: OtpShape | None = None

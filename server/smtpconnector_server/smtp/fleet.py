@@ -10,11 +10,12 @@ import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from smtpconnector_server.failure import Failure, Reason, Stage
+from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
 from smtpconnector_server.smtp.breaker import Breaker, repeated
 from smtpconnector_server.smtp.census import Census
 from smtpconnector_server.smtp.events import BreakerClosed, BreakerOpened, SessionClosed, SessionFailed, SessionOpened
 from smtpconnector_server.smtp.laps import Laps
+from smtpconnector_server.smtp.pace import Pace
 from smtpconnector_server.smtp.roster import Roster, Status
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Fleet:
         self._hook = hook
         self._loop = asyncio.get_running_loop()
         self._roster: Roster[Session, _Waiter] = Roster(server.pool)
+        self._pace = Pace(server.pool.rate_limit, server.pool.rate_seconds)
         self._breaker = Breaker(is_proven=server.auth is None, first_pause=first_pause)
         self._owed = 0
         """Openings that failed since one succeeded, and that nobody has heard of yet."""
@@ -54,7 +56,7 @@ class Fleet:
     @property
     def is_unused(self) -> bool:
         """Whether nobody has, waits for, or is about to get a session."""
-        return self._roster.is_unused
+        return self._roster.is_unused and not self._pace.waiting
 
     def census(self) -> Census:
         """Count."""
@@ -63,12 +65,22 @@ class Fleet:
             idle=roster.count(Status.IDLE),
             lent=roster.count(Status.LENT),
             opening=roster.count(Status.OPENING),
-            waiting=len(roster.waiting),
+            waiting=len(roster.waiting) + self._pace.waiting,
             open_breakers=int(not self._breaker.is_closed),
         )
 
     async def borrow(self) -> Berth[Session]:
-        """Wait for a session."""
+        """Wait for one's turn, where mails go at a rate, and for a session."""
+        await self._pace.wait()
+        try:
+            return await self._next_session()
+        except BaseException:
+            self._pace.give_back()
+            raise
+
+    async def _next_session(self) -> Berth[Session]:
+        if self._is_closing:
+            raise shutting_down(self._server)
         waiter: _Waiter = self._loop.create_future()
         self._roster.waiting.append(waiter)
         self._act()
@@ -104,6 +116,8 @@ class Fleet:
             self._roster.give_back(berth, self._loop.time())
         else:
             self._roster.strike(berth)
+            if isinstance(error, Failure) and error.outcome is Outcome.NOT_SENT:
+                self._pace.give_back()  # the connection broke; the mail may be tried again at once
             if session.was_used and session.is_stale:
                 self._leave_idle_ones()
         self._act()
@@ -117,6 +131,7 @@ class Fleet:
     async def close(self, grace: float) -> None:
         """Close all sessions, the lent ones after some seconds of grace."""
         self._is_closing = True
+        self._pace.close()
         openings = list(self._openings.values())
         for opening in openings:
             opening.cancel()

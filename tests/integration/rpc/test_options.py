@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import grpc
 import pytest
 
 from harness.dkim_reader import record, valid_signatures
 from harness.documents import document_for
 from harness.inbox import Inbox
 from harness.private_keys import ed25519_pem, rsa_pem
-from harness.service import Service, running_service
+from harness.service import CallError, Service, running_service
 from harness.smtp_server import ALL_EXTENSIONS, SmtpServer
 from smtpconnector.v1 import connector_service_pb2 as pb
 from smtpconnector.v1.validation_pb2 import DEPTH_ENVELOPE
@@ -77,3 +80,25 @@ async def test_a_mail_arrives_with_a_good_signature_of_each_key(tmp_path: Path) 
             await service.send(**CALL)
             await service.send(**CALL, validate_only=True)
         assert valid_signatures((await inbox.wait_for_mail()).octets, records) == [True, True]
+
+
+class TestRate:
+    async def test_mails_beyond_it_wait_for_their_turn(self, tmp_path: Path) -> None:
+        async with Inbox() as inbox:
+            document = document_for(inbox, rateLimit=2, rateDelta=200)
+            async with running_service({"default": document}, tmp_path) as service:
+                began = time.monotonic()
+                await asyncio.gather(*(service.send(**CALL) for _ in range(5)))
+                assert time.monotonic() - began >= 0.4  # the fifth is in the third stretch
+            assert len(inbox.mails) == 5
+
+    async def test_a_call_that_cannot_wait_so_long_is_told_that_nothing_was_sent(self, tmp_path: Path) -> None:
+        async with Inbox() as inbox:
+            document = document_for(inbox, rateLimit=1, rateDelta=3_600_000)
+            async with running_service({"default": document}, tmp_path) as service:
+                await service.send(**CALL)
+                with pytest.raises(grpc.aio.AioRpcError) as raised:
+                    await service.stub.SendMessage(pb.SendMessageRequest(**CALL), timeout=1)
+            assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert CallError(raised.value).metadata.get("outcome") == "NOT_SENT"
+            assert len(inbox.mails) == 1

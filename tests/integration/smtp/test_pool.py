@@ -92,6 +92,51 @@ async def test_serves_in_the_order_of_asking(server_for: ServerFor, pool: Sessio
     assert served == list(range(10))
 
 
+@pytest.mark.parametrize("max_connections", [1, 5])
+async def test_lets_no_more_mails_go_than_the_rate_and_serves_all(
+    max_connections: int, server_for: ServerFor, send: Send
+) -> None:
+    async with SmtpServer() as smtp:
+        limits = PoolLimits(max_connections=max_connections, rate_limit=2, rate_seconds=0.1)
+        server = server_for(smtp, pool=limits)
+        began = asyncio.get_running_loop().time()
+        await asyncio.gather(*(send(server) for _ in range(7)))
+        assert asyncio.get_running_loop().time() - began >= 0.3  # the seventh is in the fourth stretch
+        assert len(smtp.ledger) == 7
+
+
+async def test_counts_no_mail_for_which_there_was_no_session_or_only_a_stale_one(
+    server_for: ServerFor, pool: SessionPool, send: Send
+) -> None:
+    faults = (Fault(State.GREETING, close, connection=1), Fault(State.MAIL, close, connection=2, occurrence=2))
+    async with SmtpServer(*faults, extensions=()) as smtp:
+        server = server_for(smtp, pool=PoolLimits(rate_limit=2, rate_seconds=3600))
+        assert (await failure_of(send(server))).outcome is Outcome.NOT_SENT  # the connection fails
+        assert await send(server) is False
+        assert (await failure_of(send(server))).outcome is Outcome.NOT_SENT  # the warm session is stale
+        assert await send(server) is False
+        waiting = asyncio.create_task(send(server))
+        await settle()
+        assert [census.waiting for _, census in pool.census()] == [1]
+        waiting.cancel()
+        with suppress(asyncio.CancelledError):
+            await waiting
+        assert len(smtp.ledger) == 2
+
+
+async def test_tells_those_who_wait_for_their_turn_that_it_closes(
+    server_for: ServerFor, pool: SessionPool, send: Send
+) -> None:
+    async with SmtpServer() as smtp:
+        server = server_for(smtp, pool=PoolLimits(rate_limit=1, rate_seconds=3600))
+        await send(server)
+        waiting = [asyncio.create_task(failure_of(send(server))) for _ in range(3)]
+        await settle()
+        await pool.close(0.0)
+        assert {(await failure).reason for failure in waiting} == {Reason.SHUTTING_DOWN}
+        assert len(smtp.ledger) == 1
+
+
 async def test_keeps_sessions_of_different_credentials_apart(
     server_for: ServerFor, login: Login, pool: SessionPool, send: Send
 ) -> None:

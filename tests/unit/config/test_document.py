@@ -217,10 +217,24 @@ class TestPool:
         assert not server.single_flight
 
     def test_is_bounded(self) -> None:
-        checked = check(maxConnections=1000, maxMessages=10**6)
-        assert said(checked) == [("WARNING", "maxConnections", "TOO_LARGE"), ("WARNING", "maxMessages", "TOO_LARGE")]
+        checked = check(maxConnections=1000, maxMessages=10**6, rateLimit=10**6)
+        assert said(checked) == [
+            ("WARNING", "maxConnections", "TOO_LARGE"),
+            ("WARNING", "maxMessages", "TOO_LARGE"),
+            ("WARNING", "rateLimit", "TOO_LARGE"),
+        ]
         assert checked.connector is not None
         assert checked.connector.server.pool.max_connections == 100
+        assert checked.connector.server.pool.rate_limit == 100_000
+        assert errors(check(rateLimit=1, rateDelta=86_400_001)) == [("rateDelta", "OUT_OF_RANGE")]
+
+    def test_goes_at_nodemailers_rates(self) -> None:
+        pool = connector(rateLimit=5, rateDelta=60_000).server.pool
+        assert (pool.rate_limit, pool.rate_seconds) == (5, 60.0)
+        pool = connector(rateLimit=5).server.pool
+        assert (pool.rate_limit, pool.rate_seconds) == (5, 1.0)
+        assert connector(rateLimit=0, rateDelta=0).server.pool == PoolLimits()
+        assert said(check(rateDelta=500)) == [("WARNING", "rateDelta", "NO_EFFECT")]
 
     def test_cannot_be_switched_off(self) -> None:
         assert said(check(pool=False)) == [("WARNING", "pool", "NO_EFFECT")]
@@ -282,10 +296,10 @@ class TestOtherKeys:
         assert said(check(**{key: True})) == [("WARNING", key, "NO_EFFECT")]
         assert check(**{key: False}).findings == ()
 
-    @pytest.mark.parametrize("key", ["rateLimit", "rateDelta"])
+    @pytest.mark.parametrize("key", ["customParams", "customHeaders", "tls"])
     def test_of_nodemailer_whose_feature_is_not_there_yet_say_so(self, key: str) -> None:
-        value: Any = 5 if key.startswith("rate") else {"x": 1}
-        assert said(check(**{key: value})) == [("WARNING", key, "NOT_SUPPORTED_YET")]
+        auth = {"type": "OAuth2", "user": "u", "accessToken": "t", key: {"x": 1}}
+        assert said(check(auth=auth)) == [("WARNING", f"auth.{key}", "NOT_SUPPORTED_YET")]
 
     @pytest.mark.parametrize(
         "key",

@@ -43,6 +43,8 @@ class TestForm:
                 "maxConnections",
                 "maxMessages",
                 "idleTimeout",
+                "rateLimit",
+                "rateDelta",
                 "singleFlight",
                 "dsn",
                 "otp",
@@ -100,6 +102,7 @@ def test_defaults_in_the_table_are_those_of_the_model() -> None:
     assert f"0: {pool.max_connections}," in texts["maxConnections"]
     assert texts["maxMessages"].endswith(f"0: {pool.max_messages}.")
     assert texts["idleTimeout"].endswith(f"0: {pool.idle_seconds * 1000:.0f}.")
+    assert texts["rateDelta"].endswith(f"0: {pool.rate_seconds * 1000:.0f}.")
 
 
 class TestExample:

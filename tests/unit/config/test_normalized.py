@@ -48,6 +48,7 @@ def again(configuration: Connector) -> Connector:
         {"auth": {}, "tls": {"ca": ca_pem(), "minVersion": "TLSv1.3", "rejectUnauthorized": False}},
         {"auth": {}, "service": "gmail", "host": ..., "port": ...},
         {"auth": {}, "singleFlight": True, "customHeaders": {}},
+        {"auth": {}, "rateLimit": 5, "rateDelta": 60_000},
         {"auth": {}, "otp": {"origin": "example.com:8443"}},
         {"auth": {}, "dsn": {"id": "a b", "return": "headers", "notify": "failure,delay", "recipient": "a@b.example"}},
     ],

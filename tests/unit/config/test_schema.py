@@ -82,7 +82,7 @@ TLS = st.one_of(
 ANY_KEY = st.sampled_from(
     sorted(
         {name for key in keys() for name in (key.name, *key.members)}
-        | {"proxy", "lmtp", "rateLimit", "pfx", "file", "customParams", "pem", "quux", "usagetype"}
+        | {"proxy", "lmtp", "xMailer", "pfx", "file", "customParams", "pem", "quux", "usagetype"}
     )
 )
 
