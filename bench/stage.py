@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import gc
+import time
 import timeit
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench.party import OURS, TEXT_FRAME, profile
+from bench.party import OURS, TEXT, TEXT_FRAME, profile
 from bench.scene import html_template
 
 from smtpconnector.v1 import connector_service_pb2 as pb
 from smtpconnector_server.config.document import read_document
 from smtpconnector_server.config.origin import Origin
-from smtpconnector_server.delivery.composition import compose
-from smtpconnector_server.delivery.prepared import prepare
-from smtpconnector_server.delivery.sender import Sent
+from smtpconnector_server.message.address import parse_mailbox
+from smtpconnector_server.message.mail import Composer, new_message_id
 from smtpconnector_server.message.template import ContentType, Template, compile_template
 from smtpconnector_server.rpc import mapping
 from smtpconnector_server.smtp.envelope import Envelope
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
     from bench.result import Results
 
-    from smtpconnector_server.delivery.prepared import Prepared
+    from smtpconnector_server.delivery.composition import Wish
     from smtpconnector_server.message.mail import Mail
+    from smtpconnector_server.message.template import CompiledTemplate
 
 _HEAD = 5
 _REPEATS = 5
@@ -65,46 +66,48 @@ class Stages:
 def _stages() -> dict[str, Callable[[], object]]:
     html, html_frame = html_template()
     document = profile(25, html)
-    prepared = _prepared(document)
-    text_request = pb.SendMessageRequest.FromString(TEXT_FRAME[_HEAD:])
+    text_wish = mapping.to_wish(pb.SendMessageRequest.FromString(TEXT_FRAME[_HEAD:]))
     html_request = pb.SendMessageRequest.FromString(html_frame[_HEAD:])
-    text_wish, html_wish = mapping.to_wish(text_request), mapping.to_wish(html_request)
-    mail = compose(text_wish, prepared).mail
-    end = _transact(mail)
-    if not isinstance(end, Accepted):
-        raise TypeError("the benchmark's own mail was not accepted")
-    composed, sent = compose(text_wish, prepared), Sent(end.reply, 1)
-    template = Template(
-        usage_type="Invoice", content_type=ContentType.HTML, subject=html["subject"], content=html["content"]
-    )
+    html_wish = mapping.to_wish(html_request)
+    text_template, html_template_ = _template(TEXT), _template(html)
+    text, compiled = compile_template(text_template), compile_template(html_template_)
+    composer = Composer(parse_mailbox(document["fromEmail"]))
+    mail = _compose(composer, text, text_wish)
     return {
         "decode a request": lambda: pb.SendMessageRequest.FromString(TEXT_FRAME[_HEAD:]),
-        "check and map a request": lambda: mapping.to_wish(text_request),
+        "check and map a request": lambda: mapping.to_wish(pb.SendMessageRequest.FromString(TEXT_FRAME[_HEAD:])),
         "check and map 60 values": lambda: mapping.to_wish(html_request),
-        "compose a text mail": lambda: compose(text_wish, prepared),
-        "compose an HTML mail of 60 values": lambda: compose(html_wish, prepared),
-        "compile an HTML template": lambda: compile_template(template),
+        "compose a text mail": lambda: _compose(composer, text, text_wish),
+        "compose an HTML mail of 60 values": lambda: _compose(composer, compiled, html_wish),
+        "compile an HTML template": lambda: compile_template(html_template_),
         "the SMTP transaction": lambda: _transact(mail),
         "read five replies": _read,
-        "map and encode an answer": lambda: mapping.to_send_response(composed, sent).SerializeToString(),
         "validate a configuration": lambda: read_document(document, origin=Origin.PROFILE),
     }
 
 
-def _prepared(document: dict[str, Any]) -> Prepared:
-    connector = read_document(document, origin=Origin.PROFILE).connector
-    if connector is None:
-        raise TypeError("the benchmark's own configuration is wrong")
-    return prepare(connector, origin=Origin.PROFILE)
+def _template(written: dict[str, str]) -> Template:
+    return Template(
+        usage_type=written["usageType"],
+        content_type=ContentType(written["contentType"]),
+        subject=written["subject"],
+        content=written["content"],
+    )
 
 
-def _transact(mail: Mail) -> object:
+def _compose(composer: Composer, template: CompiledTemplate, wish: Wish) -> Mail:
+    message_id = new_message_id("example.com")
+    return composer.compose(template, wish.to, wish.payload, date=time.time(), message_id=message_id)
+
+
+def _transact(mail: Mail) -> None:
     envelope = Envelope(sender=mail.sender, recipient=mail.recipient, smtputf8=mail.needs_smtputf8)
     transaction = Transaction(envelope, mail.octets, level=Level.PIPELINING, parameters=" SIZE=400", reset=True)
     for replies in _REPLIES:
         transaction.next_octets()
         transaction.receive(replies)
-    return transaction.end
+    if not isinstance(transaction.end, Accepted):
+        raise TypeError("the benchmark's own mail was not accepted")
 
 
 def _read() -> None:
