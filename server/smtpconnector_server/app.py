@@ -82,8 +82,9 @@ async def running_server(
     probes = {origin: Probe(reach.pool.opener) for origin, reach in reaches.items()}
     sender = Sender(pools, hook=hook)
     configurations = Configurations(profiles)
+    limits = Limits(_limits(settings))
     server = RpcServer(
-        ConnectorServicer(configurations, sender, probes, Limits(_limits(settings)), to_metadata_response(), hook),
+        ConnectorServicer(configurations, sender, probes, limits, to_metadata_response(), hook),
         shared_address or settings.listen,
         hook=hook,
         shares_port=shared_address is not None,
@@ -98,14 +99,28 @@ async def running_server(
             yield Running(server.address, files, metrics_address)
         finally:
             following.cancel()
-            grace_ends = asyncio.get_running_loop().time() + settings.grace
-            await server.drain(settings.grace)
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(grace_ends):
-                    await sender.drain()  # mails whose callers have their answer
+            await _drain(server, limits, sender, settings.grace)
             for reach in reaches.values():
                 await reach.pool.close(_POOL_CLOSE_SECONDS)
                 await reach.tokens.aclose()
+
+
+async def _drain(server: RpcServer, limits: Limits, sender: Sender, grace: float) -> None:
+    """Let what runs come to its end for ``grace`` seconds.
+
+    New calls are refused in words, that they were not sent, before the server itself stops: what gRPC had accepted and
+    not begun by then it would cancel without a word.
+    """
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + grace
+    await server.announce_end()
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(ends):
+            await limits.close()
+    await server.stop(max(0.0, ends - loop.time()))
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(ends):
+            await sender.drain()  # mails whose callers have their answer
 
 
 @dataclass(frozen=True, slots=True)

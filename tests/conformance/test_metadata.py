@@ -72,7 +72,7 @@ async def test_the_form_begins_with_logtos_items_in_logtos_order(service: Servic
     }
     assert dict(list(items.items())[: len(LOGTO_FORM)]) == LOGTO_FORM
     confidential = {item.key for item in answer.form_items if item.is_confidential}
-    assert confidential == {"auth", "tls"}
+    assert confidential == {"auth", "dkim", "tls"}
 
 
 async def test_the_form_the_schema_and_the_example_know_the_same_keys(service: Service) -> None:

@@ -174,7 +174,7 @@ def children_of(pid: int) -> list[int]:
 
 
 @pytest.mark.parametrize("hangs_up", [True, False])
-async def test_a_changed_profile_serves_and_a_bad_one_does_not(hangs_up: bool, tmp_path: Path) -> None:  # noqa: FBT001
+async def test_a_changed_profile_serves_and_a_bad_one_does_not(hangs_up: bool, tmp_path: Path) -> None:
     async with Inbox() as inbox:
         document = document_for(inbox)
         file = write(document, tmp_path)

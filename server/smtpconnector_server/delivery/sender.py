@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from smtpconnector_server.delivery.events import DeliveryHook
     from smtpconnector_server.smtp.pool import SessionPool
     from smtpconnector_server.smtp.reply import Reply
+    from smtpconnector_server.smtp.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class _Shipment:
         self._octets = mail.octets
         self._pool = pool
         self._on_commit = on_commit
+        self._session: Session | None = None
         self._is_announced = False
         self.committed = False
         self.attempts = 0
@@ -63,9 +65,11 @@ class _Shipment:
         while True:
             self.attempts += 1
             self.committed = False
+            self._session = None
             was_used = False
             try:
                 async with self._pool.session(self.server) as session:
+                    self._session = session
                     was_used = session.was_used
                     reply = await session.send(self._envelope, self._octets, on_commit=self._commit)
                 return Sent(reply, self.attempts)
@@ -73,6 +77,11 @@ class _Shipment:
                 failure.attempts = self.attempts
                 if not may_retry(failure, attempt=self.attempts, session_was_used=was_used):
                     raise
+
+    @property
+    def stage(self) -> Stage:
+        """How far it has come."""
+        return self._pool.stage(self.server) if self._session is None else self._session.stage
 
     async def _commit(self) -> None:
         if not self._is_announced:
@@ -132,8 +141,9 @@ class Sender:
             raise
         if done:
             return task.result()
+        failure = _given_up(shipment, Reason.DEADLINE_EXCEEDED, "The deadline passed")
         self._abandon(task, shipment)
-        raise _given_up(shipment, Reason.DEADLINE_EXCEEDED, "The deadline passed")
+        raise failure
 
     async def drain(self) -> None:
         """Wait for every message on its way, those without a caller included."""
@@ -181,8 +191,9 @@ def _given_up(shipment: _Shipment, reason: Reason, what: str) -> Failure:
     else:
         failure = Failure(
             reason,
-            f"{what} before the message was sent. Allow more time, or see how quickly the server answers.",
-            stage=Stage.POOL,
+            f"{what} before the message was sent, at the stage {shipment.stage}. Allow more time, or see by"
+            " ValidateConfig where the server is slow.",
+            stage=shipment.stage,
             host=shipment.server.host,
         )
     failure.attempts = shipment.attempts

@@ -6,6 +6,7 @@ process, so that no memory dump tells who was written to.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from collections import Counter
@@ -49,14 +50,20 @@ class Limits:
         self._client_ips = RateLimiter(settings.client_ip)
         self._profiles = RateLimiter(settings.profile)
         self._key = secrets.token_bytes(32)
+        self._is_closed = False
+        self._quiet = asyncio.Event()
 
     @contextmanager
     def call(self, caller: str) -> Iterator[None]:
         """Count a call while it runs.
 
         Raises:
-            Failure: SERVICE_OVERLOADED.
+            Failure: SERVICE_OVERLOADED, or SHUTTING_DOWN.
         """
+        if self._is_closed:
+            raise Failure(
+                Reason.SHUTTING_DOWN, "The server is about to stop. Try again, it or another one.", stage=Stage.REQUEST
+            )
         if self._calls.total() >= self._settings.calls or self._calls[caller] >= self._settings.calls_per_caller:
             raise Failure(
                 Reason.SERVICE_OVERLOADED,
@@ -71,6 +78,15 @@ class Limits:
             self._calls[caller] -= 1
             if not self._calls[caller]:
                 del self._calls[caller]
+            if not self._calls:
+                self._quiet.set()
+
+    async def close(self) -> None:
+        """Refuse every further call, and wait until those that run have ended."""
+        self._is_closed = True
+        while self._calls:
+            self._quiet.clear()
+            await self._quiet.wait()
 
     def count_mail(self, recipient: Address, *, client_ip: str, profile: str | None) -> None:
         """Count a mail that is about to be sent.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
 from smtpconnector_server.smtp.breaker import Breaker, repeated
 from smtpconnector_server.smtp.census import Census
+from smtpconnector_server.smtp.course import Depth, plan
 from smtpconnector_server.smtp.events import BreakerClosed, BreakerOpened, SessionClosed, SessionFailed, SessionOpened
 from smtpconnector_server.smtp.laps import Laps
 from smtpconnector_server.smtp.pace import Pace
@@ -46,6 +47,8 @@ class Fleet:
         self._owed = 0
         """Openings that failed since one succeeded, and that nobody has heard of yet."""
         self._openings: dict[Berth[Session], asyncio.Task[None]] = {}
+        self._laps: dict[Berth[Session], Laps] = {}
+        """Of the openings."""
         self._wires: set[Wire] = set()
         """Whose sockets are open."""
         self._timer: asyncio.TimerHandle | None = None
@@ -68,6 +71,15 @@ class Fleet:
             waiting=len(roster.waiting) + self._pace.waiting,
             open_breakers=int(not self._breaker.is_closed),
         )
+
+    @property
+    def stage(self) -> Stage:
+        """What those wait for who have no session yet: the step at which the farthest opening is, or their turn."""
+        steps = max((len(laps.done) for laps in self._laps.values()), default=None)
+        if steps is None:
+            return Stage.POOL
+        planned = plan(self._server, Depth.AUTHENTICATE)
+        return planned[min(steps, len(planned) - 1)]
 
     async def borrow(self) -> Berth[Session]:
         """Wait for one's turn, where mails go at a rate, and for a session."""
@@ -206,7 +218,7 @@ class Fleet:
         self._act()
 
     async def _open(self, berth: Berth[Session]) -> None:
-        laps = Laps(self._loop.time)
+        laps = self._laps[berth] = Laps(self._loop.time)
         try:
             session = await self._opener.open(self._server, on_step=laps.note)
         except Failure as failure:
@@ -222,6 +234,7 @@ class Fleet:
             self._note_success(berth, session, laps)
         finally:
             del self._openings[berth]
+            del self._laps[berth]
             self._act()
 
     def _note_success(self, berth: Berth[Session], session: Session, laps: Laps) -> None:

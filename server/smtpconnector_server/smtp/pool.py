@@ -94,6 +94,11 @@ class SessionPool:
         await asyncio.gather(*(fleet.close(grace) for fleet in self._fleets.values()))
         self._fleets.clear()
 
+    def stage(self, server: Server) -> Stage:
+        """Return what those wait for who have no session with a server yet."""
+        fleet = self._fleets.get(server)
+        return Stage.POOL if fleet is None else fleet.stage
+
     def census(self) -> Iterator[tuple[Server, Census]]:
         """Count the sessions of each server with its credentials, and who waits for one."""
         return ((server, fleet.census()) for server, fleet in self._fleets.items())

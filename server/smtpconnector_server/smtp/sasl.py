@@ -154,11 +154,11 @@ def _choose(
     for name in names:
         if name in offered:
             return name
-    offer = f"offers {', '.join(offered)}" if offered else "does not offer AUTH"
+    wish = " or ".join(names)
+    offer = f"offers {', '.join(offered)}, but not {wish}" if offered else f"does not offer AUTH (wanted: {wish})"
     raise Failure(
         Reason.SMTP_AUTH_UNSUPPORTED,
-        f"Credentials are configured and {host} {offer}, but not {' or '.join(names)}. Change the kind of credentials"
-        " or the port, or remove them.",
+        f"Credentials are configured and {host} {offer}. Change the kind of credentials or the port, or remove them.",
         stage=Stage.AUTH,
         host=host,
     )

@@ -6,7 +6,7 @@ What :meth:`Session.send` returns or raises is the truth about the mail, as ``fa
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from smtpconnector_server.failure import Failure, Reason, Stage
 from smtpconnector_server.smtp.events import SteppedDown, TransactionEnded
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from smtpconnector_server.smtp.reply import Reply
     from smtpconnector_server.smtp.transaction import Command, End
     from smtpconnector_server.smtp.wire import Wire
+
+_TELLING_CHARACTERS: Final = 4
+"""Of a local part that tells who it is; shorter ones are parts of other words."""
 
 
 class Session:
@@ -59,6 +62,11 @@ class Session:
         self._hook = hook
         self._is_dirty = False
         """An earlier transaction has not ended with an accepted mail."""
+
+    @property
+    def stage(self) -> Stage:
+        """How far the mail that is being sent has come."""
+        return self.wire.stage
 
     @property
     def host(self) -> str:
@@ -188,4 +196,6 @@ class Session:
         return refusal(end.command.stage, self._clean(end.reply, envelope), host=self.host)
 
     def _clean(self, reply: Reply, envelope: Envelope) -> Reply:
-        return self._redactor.clean(reply, envelope.sender, envelope.recipient)
+        local = envelope.recipient.rpartition("@")[0]  # servers write the rest as =40domain, =domain and worse
+        telling = (local,) if len(local) >= _TELLING_CHARACTERS else ()
+        return self._redactor.clean(reply, envelope.sender, envelope.recipient, *telling)

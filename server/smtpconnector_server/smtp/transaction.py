@@ -198,6 +198,14 @@ class Transaction:
         """Whether the next octets hold the last one of the message."""
         return self._flight.commits and self._handed_out + CHUNK >= len(self._flight.octets)
 
+    @property
+    def stage(self) -> Stage:
+        """How far the mail has come: what is waited for, or would go out next."""
+        if self.is_committed:
+            return Stage.MESSAGE
+        due = self._outstanding or self._flight.commands
+        return due[0].stage
+
     def next_octets(self) -> bytes:
         """Hand out at most :data:`CHUNK` octets to write now."""
         flight = self._flight

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
+from smtpconnector_server.failure import Stage
 from smtpconnector_server.smtp.transaction import Broken, Fault, Refused
 
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ class Wire(asyncio.Protocol):
     def is_open(self) -> bool:
         """Whether a transaction can begin."""
         return self._is_open and not self._transport.is_closing()
+
+    @property
+    def stage(self) -> Stage:
+        """How far the transaction has come that is run."""
+        return self._transaction.stage if self._transaction is not None else Stage.MAIL
 
     async def run(self, transaction: Transaction, on_commit: Callable[[], Awaitable[None]] | None = None) -> End:
         """Carry a transaction to its end.

@@ -73,15 +73,20 @@ class Telemetry:
     def _serve(
         self, metrics: Metrics, pools: Mapping[Origin, SessionPool], sender: Sender, stack: AsyncExitStack
     ) -> str | None:
-        from smtpconnector_server.telemetry import samples  # noqa: PLC0415 - only where metrics are on
+        from prometheus_client import ProcessCollector  # noqa: PLC0415 - only where metrics are on
+
+        from smtpconnector_server.telemetry import samples  # noqa: PLC0415
         from smtpconnector_server.telemetry.page import MetricsPage  # noqa: PLC0415
 
-        page = MetricsPage(self._page_listen, metrics.registry) if self._page_listen is not None else None
-        if page is not None:
+        address = None
+        if self._page_listen is not None:
+            ProcessCollector(registry=metrics.registry)
+            page = MetricsPage(self._page_listen, metrics.registry)
             stack.callback(page.close)
+            address = page.address
         sampling = asyncio.create_task(samples.follow(metrics, pools, sender), name="metrics-samples")
         stack.callback(sampling.cancel)
-        return page.address if page is not None else None
+        return address
 
 
 def _metrics(profiles: Iterable[str], *, is_worker: bool) -> Metrics:

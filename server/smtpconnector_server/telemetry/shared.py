@@ -38,7 +38,7 @@ class SharedMetrics:
         self._folder = tempfile.mkdtemp(prefix="smtpconnector-metrics-")
         registry = CollectorRegistry()
         MultiProcessCollector(registry, self._folder)  # type: ignore[no-untyped-call]
-        self._deaths = Counter("worker_deaths", "Workers that died.", namespace=NAMESPACE, registry=registry)
+        self._deaths = deaths_counter(registry)
         try:
             self._page = MetricsPage(listen, registry)
         except OSError:
@@ -58,6 +58,11 @@ class SharedMetrics:
         """Serve no more, and forget."""
         self._page.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def deaths_counter(registry: CollectorRegistry) -> Counter:
+    """Return what counts the workers that died: the one metric of the supervisor's own."""
+    return Counter("worker_deaths", "Workers that died and were replaced.", namespace=NAMESPACE, registry=registry)
 
 
 def share_metrics() -> None:

@@ -59,8 +59,20 @@ async def test_silence_before_the_message_is_told_as_not_sent_before_the_deadlin
     ):
         error = await send_refused(service, seconds=1.0)
         assert (error.code, error.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
-        assert error.metadata["outcome"] == "NOT_SENT"
+        assert (error.metadata["outcome"], error.metadata["stage"]) == ("NOT_SENT", "RCPT")
         assert not server.ledger
+
+
+@pytest.mark.parametrize(("state", "stage"), [(State.GREETING, "GREETING"), (State.EHLO, "EHLO")])
+async def test_a_deadline_that_passes_before_the_first_mail_says_where(
+    state: State, stage: str, tmp_path: Path
+) -> None:
+    async with (
+        SmtpServer(Fault(state, stall)) as server,
+        running_service({"default": document_for(server)}, tmp_path) as service,
+    ):
+        error = await send_refused(service, seconds=0.8)
+        assert (error.reason, error.metadata["stage"]) == ("DEADLINE_EXCEEDED", stage)
 
 
 async def test_a_late_reply_is_logged(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ CREDENTIALS = Credentials()
 
 
 @pytest.mark.parametrize("implicit_tls", [True, False])
-async def test_collects_a_mail_over_tls_from_whoever_is_let_in(implicit_tls: bool) -> None:  # noqa: FBT001 - a column
+async def test_collects_a_mail_over_tls_from_whoever_is_let_in(implicit_tls: bool) -> None:
     async with Inbox(tls=server_context(), implicit_tls=implicit_tls, credentials=CREDENTIALS) as inbox:
         client = aiosmtplib.SMTP(
             hostname=inbox.host,

@@ -68,7 +68,7 @@ async def test_serves_an_ordinary_client_on_every_transport(transport: str) -> N
 
 @pytest.mark.parametrize("mechanism", ["plain", "login", "crammd5", "xoauth2"])
 @pytest.mark.parametrize("is_right", [True, False])
-async def test_checks_the_credentials(mechanism: str, is_right: bool) -> None:  # noqa: FBT001 - a column of the table
+async def test_checks_the_credentials(mechanism: str, is_right: bool) -> None:
     secret = CREDENTIALS.token if mechanism == "xoauth2" else CREDENTIALS.password
     async with (
         SmtpServer(credentials=CREDENTIALS) as server,

@@ -76,7 +76,7 @@ async def failure_of(sending: Awaitable[object]) -> Failure:
 @pytest.mark.parametrize("tls", [False, True])
 async def test_sends_mails_one_after_the_other_within_the_rules(
     level: Level,
-    tls: bool,  # noqa: FBT001
+    tls: bool,
     server_for: ServerFor,
     envelope: Envelope,
 ) -> None:
@@ -208,7 +208,7 @@ async def test_a_fault_before_the_message_is_certainly_not_sent(
 async def test_a_fault_after_the_last_octet_leaves_the_mail_unknown(
     level: Level,
     action: Action,
-    tls: bool,  # noqa: FBT001
+    tls: bool,
     server_for: ServerFor,
     envelope: Envelope,
     message: bytes,
@@ -279,7 +279,7 @@ async def test_a_refusal_in_the_middle_of_a_large_message_is_definite(
 
 @pytest.mark.parametrize("tls", [False, True])
 async def test_a_server_that_stops_reading_in_the_middle_has_not_got_the_mail(
-    tls: bool,  # noqa: FBT001
+    tls: bool,
     server_for: ServerFor,
     envelope: Envelope,
 ) -> None:

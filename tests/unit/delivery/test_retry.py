@@ -17,7 +17,7 @@ def failure(reason: Reason, outcome: Outcome = Outcome.NOT_SENT, reply: Reply | 
 def test_what_may_have_been_sent_or_was_refused_is_never_tried_again(
     reason: Reason,
     outcome: Outcome,
-    session_was_used: bool,  # noqa: FBT001
+    session_was_used: bool,
 ) -> None:
     assert not may_retry(failure(reason, outcome), attempt=1, session_was_used=session_was_used)
 
@@ -26,10 +26,8 @@ def test_what_may_have_been_sent_or_was_refused_is_never_tried_again(
     ("reason", "fresh", "used"),
     [
         (Reason.SMTP_CONNECTION_LOST, True, True),
-        (Reason.SMTP_TLS_TEMPORARY, True, False),
+        (Reason.SMTP_TLS_TEMPORARY, True, True),
         (Reason.SMTP_PROTOCOL_ERROR, True, True),
-        (Reason.SMTP_SERVICE_UNAVAILABLE, False, True),
-        (Reason.SMTP_RATE_LIMITED, False, True),
         (Reason.SMTP_CONNECT_FAILED, False, False),
         (Reason.SMTP_CONNECT_TIMEOUT, False, False),
         (Reason.SMTP_RECIPIENT_DEFERRED, False, False),
@@ -40,10 +38,32 @@ def test_what_may_have_been_sent_or_was_refused_is_never_tried_again(
 def test_another_connection_is_tried_where_it_can_make_a_difference(
     reason: Reason,
     fresh: bool,
-    used: bool,  # noqa: FBT001
+    used: bool,
 ) -> None:
     assert may_retry(failure(reason), attempt=1, session_was_used=False) is fresh
     assert may_retry(failure(reason), attempt=1, session_was_used=True) is used
+
+
+@pytest.mark.parametrize(
+    ("stage", "reply", "retried"),
+    [
+        (Stage.MAIL, Reply(421, "4.3.2", "closing"), True),
+        (Stage.MAIL, Reply(451, "4.4.2", "Timeout waiting for data from client."), True),
+        (Stage.MAIL, Reply(452, "4.5.3", "Too many messages in this session"), True),
+        (Stage.MAIL, Reply(451, "4.7.0", "Slow down"), False),
+        (Stage.RCPT, Reply(450, "4.7.1", "Greylisted"), False),
+        (Stage.MESSAGE, Reply(451, "4.7.1", "Try again later"), False),
+        (Stage.MESSAGE, Reply(421, "4.7.0", "Too many messages in this session"), False),
+    ],
+)
+def test_a_used_session_is_replaced_only_where_the_server_speaks_of_the_session(
+    stage: Stage,
+    reply: Reply,
+    retried: bool,
+) -> None:
+    said = Failure(Reason.SMTP_RATE_LIMITED, "x", stage=stage, reply=reply)
+    assert may_retry(said, attempt=1, session_was_used=True) is retried
+    assert not may_retry(said, attempt=1, session_was_used=False)
 
 
 def test_what_a_server_said_in_words_on_a_fresh_connection_is_the_callers_to_retry() -> None:

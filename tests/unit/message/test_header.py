@@ -120,7 +120,7 @@ def test_lines_with_encoded_words_have_at_most_76_characters(text: str) -> None:
 
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.tuples(st.text("abc", min_size=1, max_size=60), st.integers(1, 90))), st.booleans())
-def test_plain_text_is_folded_at_its_blanks(words: list[tuple[str, int]], opaque: bool) -> None:  # noqa: FBT001
+def test_plain_text_is_folded_at_its_blanks(words: list[tuple[str, int]], opaque: bool) -> None:
     text = "".join(word + " " * blanks for word, blanks in words).strip(" ")
     field = header_line("Subject", text, opaque=opaque)
 

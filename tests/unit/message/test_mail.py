@@ -437,7 +437,7 @@ def test_a_mail_is_read_back_as_it_was_written(
     text: str,
     html: str,
     to: str,
-    opaque: bool,  # noqa: FBT001
+    opaque: bool,
 ) -> None:
     mail = compose(
         {"subject": subject, "text": text, "html": html},

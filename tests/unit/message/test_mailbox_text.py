@@ -108,7 +108,7 @@ def test_a_name_without_an_address_is_no_empty_mailbox() -> None:
         ("awww.example", True),
     ],
 )
-def test_a_name_from_the_payload_hides_nothing_and_links_nowhere(value: str, fits: bool) -> None:  # noqa: FBT001
+def test_a_name_from_the_payload_hides_nothing_and_links_nowhere(value: str, fits: bool) -> None:
     _, violations = render("{{app}} <a@b.example>", {"app": value})
 
     assert violations == ([] if fits else ["payload.app"])

@@ -48,7 +48,7 @@ def headers(payload: dict[str, Any], *, opaque: bool = False, **changes: Any) ->
     ],
 )
 @pytest.mark.parametrize("opaque", [False, True])
-def test_binds_the_code_to_the_site(code: object, written: str, opaque: bool) -> None:  # noqa: FBT001 - a parameter
+def test_binds_the_code_to_the_site(code: object, written: str, opaque: bool) -> None:
     assert headers({"code": code}, opaque=opaque) == [f'{written}; origin="{ORIGIN}"']
 
 

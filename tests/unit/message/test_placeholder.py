@@ -96,7 +96,7 @@ def test_an_expansion_bomb_is_refused_before_it_is_built() -> None:
 
 
 @pytest.mark.parametrize(("value", "fits"), [("x" * 9, True), ("x" * 10, True), ("x" * 11, False)])
-def test_the_length_of_the_rendered_text_is_bounded_to_the_character(value: str, fits: bool) -> None:  # noqa: FBT001
+def test_the_length_of_the_rendered_text_is_bounded_to_the_character(value: str, fits: bool) -> None:
     violations: list[Violation] = []
     rendered = text("{{a}}", max_length=10).render({"a": value}, violations, "template")
 

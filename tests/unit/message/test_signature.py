@@ -68,7 +68,7 @@ def signed_names(octets: bytes) -> list[str]:
 
 @pytest.mark.parametrize("opaque", [False, True])
 @pytest.mark.parametrize("to", ["ada@example.org", "用户@例子.example"])
-def test_every_key_makes_a_good_signature(opaque: bool, to: str) -> None:  # noqa: FBT001 - a parameter
+def test_every_key_makes_a_good_signature(opaque: bool, to: str) -> None:
     plain = mail(opaque=opaque, to=to)
     signed = Signer([rsa_key(), ed25519_key()]).sign(plain)
     assert signed.octets.endswith(plain.octets)
@@ -145,7 +145,7 @@ def test_a_receiver_finds_the_key_whatever_the_names(
     selector: str,
     domain: str,
     headers: list[tuple[str, str]],
-    opaque: bool,  # noqa: FBT001 - a parameter
+    opaque: bool,
 ) -> None:
     key = ed25519_key(selector=selector, domain=domain)
     names = {"from", "subject", *(name.lower() for name, _ in headers)}
@@ -156,7 +156,7 @@ def test_a_receiver_finds_the_key_whatever_the_names(
 
 
 @pytest.mark.parametrize("opaque", [False, True])
-def test_names_of_the_greatest_length_are_found_too(opaque: bool) -> None:  # noqa: FBT001 - a parameter
+def test_names_of_the_greatest_length_are_found_too(opaque: bool) -> None:
     domain, selector = "x" * 52 + ".example.com", "s" * 64
     assert len(domain) == 64
     signed = Signer([ed25519_key(selector=selector, domain=domain)]).sign(mail(opaque=opaque))

@@ -39,7 +39,7 @@ class Clock:
 )
 def test_begins_with_the_highest_level_that_is_offered_and_trusted(
     capabilities: Capabilities,
-    single_flight: bool,  # noqa: FBT001
+    single_flight: bool,
     level: Level,
 ) -> None:
     assert LevelMemory().level(server(single_flight=single_flight), capabilities) is level

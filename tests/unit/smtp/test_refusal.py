@@ -145,7 +145,7 @@ def test_tells_when_to_try_again_where_it_is_known(line: str, seconds: float | N
 )
 def test_a_broken_transaction_is_unknown_exactly_when_the_message_had_left(
     fault: Fault,
-    committed: bool,  # noqa: FBT001
+    committed: bool,
     reason: Reason,
     outcome: Outcome,
 ) -> None:

@@ -161,7 +161,7 @@ class RosterMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.roster.count(Status.OPENING))
     @rule(data=st.data(), succeeds=st.booleans())
-    def open(self, data: st.DataObject, succeeds: bool) -> None:  # noqa: FBT001
+    def open(self, data: st.DataObject, succeeds: bool) -> None:
         berths = [berth for berth in self.roster.berths if berth.status is Status.OPENING]
         berth = data.draw(st.sampled_from(berths))
         if succeeds:
@@ -172,7 +172,7 @@ class RosterMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.lent)
     @rule(data=st.data(), in_step=st.booleans())
-    def give_back(self, data: st.DataObject, in_step: bool) -> None:  # noqa: FBT001
+    def give_back(self, data: st.DataObject, in_step: bool) -> None:
         caller = data.draw(st.sampled_from(list(self.lent)))
         berth = self.lent.pop(caller)
         assert berth.session is not None

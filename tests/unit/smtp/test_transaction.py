@@ -264,7 +264,7 @@ def test_a_503_to_mail_or_one_command_at_a_time_blames_no_level() -> None:
 
 
 @pytest.mark.parametrize("reset", [False, True])
-def test_421_in_a_flight_that_holds_no_message_ends_it_at_once(reset: bool) -> None:  # noqa: FBT001
+def test_421_in_a_flight_that_holds_no_message_ends_it_at_once(reset: bool) -> None:
     transaction = start(Level.PIPELINING, reset=reset)
     converse(transaction, b"421 4.3.2 closing\r\n")
     end = transaction.end
@@ -419,7 +419,7 @@ def test_silence_in_a_flight_blames_the_level_and_after_the_text_does_not() -> N
     ],
 )
 def test_a_flight_whose_sender_or_recipient_was_refused_is_refused_though_the_connection_breaks(
-    reset: bool,  # noqa: FBT001
+    reset: bool,
     replies: bytes,
     command: Command,
 ) -> None:
@@ -470,7 +470,7 @@ def test_a_single_flight_commits_with_its_first_write() -> None:
 # Against a reference model
 
 
-def model(level: Level, reset: bool, codes: list[int]) -> tuple[str, Command | None, int]:  # noqa: FBT001, PLR0911
+def model(level: Level, reset: bool, codes: list[int]) -> tuple[str, Command | None, int]:  # noqa: PLR0911
     """Tell the end, by its simplest description, of a server that answers with these codes, then closes.
 
     Returns:
@@ -530,7 +530,7 @@ _CODES = st.lists(st.sampled_from([250, 250, 250, 251, 354, 354, 421, 451, 500, 
 
 @settings(deadline=None, max_examples=600)
 @given(level=st.sampled_from(LEVELS), reset=st.booleans(), codes=_CODES)
-def test_agrees_with_the_model_for_replies_one_by_one(level: Level, reset: bool, codes: list[int]) -> None:  # noqa: FBT001
+def test_agrees_with_the_model_for_replies_one_by_one(level: Level, reset: bool, codes: list[int]) -> None:
     transaction = start(level, reset=reset)
     drain(transaction)
     read = 0
@@ -558,9 +558,9 @@ _SEGMENTS = st.lists(
 @given(level=st.sampled_from(LEVELS), reset=st.booleans(), segments=_SEGMENTS, large=st.booleans(), data=st.data())
 def test_whatever_a_server_sends_the_truth_is_kept(
     level: Level,
-    reset: bool,  # noqa: FBT001
+    reset: bool,
     segments: list[bytes],
-    large: bool,  # noqa: FBT001
+    large: bool,
     data: st.DataObject,
 ) -> None:
     message = b"0123456789abcdef\r\n" * 8000 if large else MESSAGE

@@ -30,8 +30,10 @@ class ConnectorServiceStub:
     """ConnectorService sends templated e-mails through any SMTP server.
 
     Every failure is one google.rpc.Status with a google.rpc.ErrorInfo whose domain is "smtpconnector.v1" and whose reason
-    is a name of ErrorReason without its prefix. UNAVAILABLE always means that the message was not sent and that a retry
-    is safe.
+    is a name of ErrorReason without its prefix. UNAVAILABLE from this service always means that the message was not sent
+    and that a retry is safe. A gRPC library says UNAVAILABLE by itself, without an ErrorInfo, when its connection to the
+    service breaks; a retry policy of gRPC (service config) is safe even then, because the service sends its headers before
+    the message leaves, but a loop of one's own is not: without an ErrorInfo the mail may have been sent.
     """
 
     @_typing.overload
@@ -57,8 +59,10 @@ class ConnectorServiceAsyncStub(ConnectorServiceStub):
     """ConnectorService sends templated e-mails through any SMTP server.
 
     Every failure is one google.rpc.Status with a google.rpc.ErrorInfo whose domain is "smtpconnector.v1" and whose reason
-    is a name of ErrorReason without its prefix. UNAVAILABLE always means that the message was not sent and that a retry
-    is safe.
+    is a name of ErrorReason without its prefix. UNAVAILABLE from this service always means that the message was not sent
+    and that a retry is safe. A gRPC library says UNAVAILABLE by itself, without an ErrorInfo, when its connection to the
+    service breaks; a retry policy of gRPC (service config) is safe even then, because the service sends its headers before
+    the message leaves, but a loop of one's own is not: without an ErrorInfo the mail may have been sent.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -80,8 +84,10 @@ class ConnectorServiceServicer(metaclass=_abc_1.ABCMeta):
     """ConnectorService sends templated e-mails through any SMTP server.
 
     Every failure is one google.rpc.Status with a google.rpc.ErrorInfo whose domain is "smtpconnector.v1" and whose reason
-    is a name of ErrorReason without its prefix. UNAVAILABLE always means that the message was not sent and that a retry
-    is safe.
+    is a name of ErrorReason without its prefix. UNAVAILABLE from this service always means that the message was not sent
+    and that a retry is safe. A gRPC library says UNAVAILABLE by itself, without an ErrorInfo, when its connection to the
+    service breaks; a retry policy of gRPC (service config) is safe even then, because the service sends its headers before
+    the message leaves, but a loop of one's own is not: without an ErrorInfo the mail may have been sent.
     """
 
     @_abc_1.abstractmethod

@@ -201,8 +201,9 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     the name without its prefix, such as `SMTP_AUTH_FAILED`.
 
     The metadata of the ErrorInfo holds, where they are known: `outcome` (NOT_SENT, REJECTED or UNKNOWN), `stage` (such as
-    CONNECT, AUTH, RCPT or MESSAGE), `smtpCode`, `enhancedStatusCode`, `host`, `attempts` and `logtoErrorCode` (the code
-    that Logto's connector kit uses for the like). An example:
+    CONNECT, AUTH, RCPT or MESSAGE), `smtpCode`, `enhancedStatusCode`, `smtpReply` (the server's text, at most 256
+    characters, cleaned of credentials and addresses), `host`, `attempts` and `logtoErrorCode` (the code that Logto's
+    connector kit uses for the like). An example:
 
         {
           "reason": "SMTP_AUTH_FAILED",
