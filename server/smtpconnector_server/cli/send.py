@@ -139,6 +139,19 @@ def _tell_error(error: SmtpConnectorError, *, as_json: bool) -> int:
     outcome = "may or may not have been sent" if error.outcome is Outcome.UNKNOWN else "not sent"
     terminal.print(f"[red]{outcome}[/]: {escaped(error.message)}")
     terminal.print(f"[dim]{error.reason or error.code.name}{f' at {error.stage}' if error.stage else ''}[/]")
+    hint = _provider_hint(error)
+    if hint:
+        terminal.print(f"[dim]{escaped(hint)}[/]")
     for violation in error.violations:
         terminal.print(f"  [bold]{escaped(violation.field)}[/]  {escaped(violation.description)}")
     return code
+
+
+def _provider_hint(error: SmtpConnectorError) -> str:
+    """Return what usually helps at this provider."""
+    from smtpconnector_server.config.presets import hint_for  # noqa: PLC0415
+    from smtpconnector_server.failure import Reason  # noqa: PLC0415
+
+    if not error.host or error.reason not in Reason.__members__:
+        return ""
+    return hint_for(error.host, Reason[error.reason])
