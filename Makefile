@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BASE ?= main
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-servers test-wheels check lint type proto proto-check proto-lint docs audit build bench bench-quick lock clean
+.PHONY: help setup demo run test test-servers test-examples test-wheels check lint type proto proto-check proto-lint docs audit build bench bench-quick lock clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -26,10 +26,13 @@ run: $(VENV)/.demo ## Serve on 127.0.0.1:50051 with an embedded inbox that print
 	@$(BIN)/python examples/demo.py --serve
 
 test: $(VENV)/.test ## Run every test that needs no installed server.
-	@$(BIN)/python -m pytest -m "not needs_server and not wheels" $(ARGS)
+	@$(BIN)/python -m pytest -m "not needs_server and not wheels and not examples" $(ARGS)
 
 test-servers: $(VENV)/.test ## Run the tests that need installed servers (Postfix, Exim); none may skip.
 	@$(BIN)/python -m pytest -m needs_server --require-servers $(ARGS)
+
+test-examples: $(VENV)/.dev $(VENV)/.examples ## Build every example by its README and run it; a missing toolchain skips its own.
+	@$(BIN)/python -m pytest -m examples $(ARGS)
 
 test-wheels: $(VENV)/.test ## Try the wheels of dist/ in empty environments.
 	@$(BIN)/python -m pytest -m wheels $(ARGS)
