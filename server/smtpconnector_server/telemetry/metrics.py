@@ -100,6 +100,7 @@ class Metrics:
         self._under_way = self._gauge("mails_under_way", "Mails on their way, those without a caller included.")
         self._lag = self._gauge("loop_lag_seconds", "How late the event loop was.", mode="livemax")
         self._gauge("build_info", "The server's version; the value is 1.", "version", mode="livemax")[version,].set(1)
+        self._calls["SendMessage", Reason.INTERNAL, Reason.INTERNAL].inc(0)
         for name in (*profiles, OWN):
             self._mails[name, SENT, OK].inc(0)
             self._mails[name, Outcome.UNKNOWN, Reason.DELIVERY_UNCERTAIN].inc(0)
