@@ -71,7 +71,8 @@ def test_the_deployment_starts_a_command_that_parses(manifests: dict[str, Any], 
 
 
 def test_probes_services_and_budget_mean_the_deployment(manifests: dict[str, Any], container: dict[str, Any]) -> None:
-    [port] = container["ports"]
+    port, metrics = container["ports"]
+    assert f"--metrics-listen=0.0.0.0:{metrics['containerPort']}" in container["args"]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["grpc"]["port"] == port["containerPort"]
     labels = manifests["Deployment"]["spec"]["template"]["metadata"]["labels"]
