@@ -17,6 +17,7 @@ from smtpconnector_server.config.dsn import read_dsn
 from smtpconnector_server.config.host import HostError, parse_client_hostname, parse_host, parse_ip
 from smtpconnector_server.config.left_over import check_left_overs, is_left_over
 from smtpconnector_server.config.model import Connector, PoolLimits, Server, Timeouts, TlsMode
+from smtpconnector_server.config.origin import Origin
 from smtpconnector_server.config.otp import read_otp_origin
 from smtpconnector_server.config.presets import preset_at
 from smtpconnector_server.config.provider import check_account, pool_limits, with_service
@@ -85,6 +86,7 @@ def _server(draft: Draft, findings: Findings) -> Server | None:
     local_address = _local_address(draft.local_address, findings)
     timeouts = _timeouts(draft.timeouts, findings)
     pool = _pool(draft.pool, preset, findings)
+    transcript = _transcript(draft, findings)
     if host is None:
         return None
     return Server(
@@ -98,6 +100,7 @@ def _server(draft: Draft, findings: Findings) -> Server | None:
         timeouts=timeouts,
         pool=pool,
         single_flight=_single_flight(draft.single_flight, preset),
+        transcript=transcript,
     )
 
 
@@ -177,6 +180,21 @@ def _pool(draft: PoolDraft, preset: Preset | None, findings: Findings) -> PoolLi
 
 def _single_flight(said: Said[bool], preset: Preset | None) -> bool:
     return preset is not None and preset.single_flight if said.value is None else said.value
+
+
+def _transcript(draft: Draft, findings: Findings) -> bool:
+    """Tell whether the operator wants to see the dialogue. A caller may not fill his log with it."""
+    asked = [said for said in (draft.logger, draft.debug) if said.value]
+    if draft.origin is Origin.PROFILE:
+        return bool(asked)
+    for said in asked:
+        findings.warning(
+            said.path,
+            "NO_EFFECT",
+            f"{said.path} has no effect: the dialogue is logged for profiles of the server only.",
+            "Remove it, or ask the server's operator.",
+        )
+    return False
 
 
 def _at_most(limit: int, said: Said[int], findings: Findings) -> int | None:

@@ -116,6 +116,8 @@ def _draft(document: Section[DocumentShape], origin: Origin, findings: Findings)
             rate_seconds=_seconds(document.said("rate_delta")),
         ),
         single_flight=document.said("single_flight"),
+        logger=document.said("logger"),
+        debug=document.said("debug"),
         dsn=_dsn(document, findings),
         otp_origin=_otp_origin(document, findings),
         dkim=_dkim(document, findings),

@@ -199,6 +199,8 @@ class Draft:
     timeouts: TimeoutsDraft
     pool: PoolDraft
     single_flight: Said[bool]
+    logger: Said[bool]
+    debug: Said[bool]
     dsn: DsnDraft
     otp_origin: Said[str]
     dkim: DkimDraft

@@ -192,6 +192,8 @@ class Server:
     single_flight: bool = False
     """Whether the server is trusted to take commands and message in one flight (RFC 3030 with RFC 2920): an operator's
     own Postfix or Exim. Some providers are trusted without it."""
+    transcript: bool = False
+    """Whether what is said on its connections is told, redacted. Only an operator may ask for it."""
 
 
 class DsnReturn(Enum):

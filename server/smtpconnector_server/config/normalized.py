@@ -58,6 +58,7 @@ def normalized(connector: Connector) -> dict[str, Json]:
             "rateLimit": server.pool.rate_limit,
             "rateDelta": _milliseconds(server.pool.rate_seconds) if server.pool.rate_limit else None,
             "singleFlight": server.single_flight,
+            "debug": server.transcript or None,
             "dsn": _dsn(connector.dsn) if connector.dsn else None,
             "dkim": _dkim(connector.dkim) if connector.dkim else None,
             "otp": {"origin": connector.otp_origin} if connector.otp_origin else None,

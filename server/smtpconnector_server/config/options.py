@@ -58,9 +58,6 @@ def _refused(why: str, instead: str = "") -> UnusedOption:
     return UnusedOption(why, instead, "NOT_SUPPORTED", Severity.ERROR)
 
 
-_LOGS = UnusedOption(
-    "what is logged is set for the whole server, and never includes mails or credentials", "Set the server's log level."
-)
 _NODE = UnusedOption("it is a matter of Node.js", "Remove it.")
 _ENCODING = UnusedOption("the encoding is chosen by the text", "Remove it.")
 _TLS_DETAIL = UnusedOption("Python's ssl leaves it to OpenSSL", "Remove it; the server's OpenSSL configuration has it.")
@@ -91,8 +88,8 @@ _TRANSPORT: Final = {
     "allowInternalNetworkInterfaces": UnusedOption(
         "which targets may be connected to is set for the whole server", "See the option --allow-target of the server."
     ),
-    "transactionLog": _LOGS,
-    "component": _LOGS,
+    "transactionLog": UnusedOption("debug logs the same", "Give debug, in a profile of the server."),
+    "component": UnusedOption("lines of the log name the server", "Remove it."),
     "socketCloseTimeout": UnusedOption("a connection is closed at once", "Remove it."),
     "maxResponseSize": UnusedOption("replies are always bounded", "Remove it."),
     "maxRecipients": UnusedOption("a mail has exactly one recipient", "Remove it."),
@@ -106,10 +103,6 @@ _TRANSPORT: Final = {
 _NO_POOL: Final = UnusedOption(
     "connections are always kept and used again", "Give maxMessages 1 for a connection to each mail."
 )
-_SWITCHED_ON: Final = {
-    "logger": _LOGS,
-    "debug": _LOGS,
-}
 _TLS: Final = {
     "pfx": _refused("PKCS #12 is not read, so no certificate would be shown", "Give cert and key as PEM text."),
     "crl": _refused("revocation lists are not read, so revoked certificates would pass"),
@@ -213,12 +206,8 @@ def report_other_keys(section: Section[Any], findings: Findings, *, are_errors: 
             f"{path} is no key of a configuration; it has no effect.",
             f"Did you mean {near}?" if near else "Remove it.",
         )
-    if isinstance(section.shape, DocumentShape):
-        for key, option in _SWITCHED_ON.items():
-            if getattr(section.shape, key):
-                _report_unused(key, option, findings)
-        if section.shape.pool is False:
-            _report_unused("pool", _NO_POOL, findings)
+    if isinstance(section.shape, DocumentShape) and section.shape.pool is False:
+        _report_unused("pool", _NO_POOL, findings)
 
 
 def _is_off(value: object) -> bool:

@@ -117,6 +117,8 @@ def _draft(config: Section[TypedShape], findings: Findings) -> Draft:
             rate_seconds=Said(""),
         ),
         single_flight=Said(""),
+        logger=Said(""),
+        debug=Said(""),
         dsn=DsnDraft(envelope_id=Said(""), returned=Said(""), notify=Said(""), original_recipient=Said("")),
         otp_origin=Said(""),
         dkim=DkimDraft(path="", keys=(), hash_algorithm=Said(""), header_names=Said(""), skipped_names=Said("")),

@@ -20,6 +20,7 @@ from smtpconnector_server.smtp.redaction import Redactor
 from smtpconnector_server.smtp.refusal import refusal
 from smtpconnector_server.smtp.sasl import BadChallengeError, choose_mechanism, login_exchange, token_exchange
 from smtpconnector_server.smtp.strict_protocol import StrictProtocol
+from smtpconnector_server.smtp.transcript import Transcript
 from smtpconnector_server.smtp.wire import Wire
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from smtpconnector_server.config.model import Server
     from smtpconnector_server.config.secret import Secret
+    from smtpconnector_server.smtp.events import WireHook
     from smtpconnector_server.smtp.reply import Reply
     from smtpconnector_server.smtp.sasl import Exchange
 
@@ -50,9 +52,12 @@ class Dialogue:
         connected: The socket. It belongs to the dialogue.
         token: The access token, where the credentials are for one.
         on_step: Told each step.
+        hook: Told what is said, where the configuration asks for it.
     """
 
-    def __init__(self, server: Server, connected: socket.socket, token: Secret | None, on_step: StepHook) -> None:
+    def __init__(
+        self, server: Server, connected: socket.socket, token: Secret | None, on_step: StepHook, hook: WireHook
+    ) -> None:
         self.capabilities = Capabilities()
         self.redactor = _redactor(server, token)
         self.local_address = str(connected.getsockname()[0])
@@ -61,6 +66,8 @@ class Dialogue:
         self._on_step = on_step
         self._socket = connected
         self._protocol = StrictProtocol(asyncio.get_running_loop())
+        self.transcript = Transcript(server, self.redactor, hook) if server.transcript else None
+        self._protocol.transcript = self.transcript
         self._tls_name = server.tls.server_name or server.host
         self._smtp = aiosmtplib.SMTP(hostname=self._tls_name, timeout=server.timeouts.socket)
         self._transports: list[asyncio.Transport] = []

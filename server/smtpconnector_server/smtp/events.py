@@ -119,6 +119,20 @@ class TokenRenewed:
     """None: it gave one."""
 
 
+@dataclass(frozen=True, slots=True)
+class LineSaid:
+    """A line was said on a connection whose configuration asks for a transcript."""
+
+    host: str
+    port: int
+    connection: int
+    """A number of its own in this process."""
+    speaker: str
+    """``client``, which is us, or ``server``."""
+    line: str
+    """Without secrets, addresses, and what is in mails."""
+
+
 WireEvent: TypeAlias = (
     SessionOpened
     | SessionFailed
@@ -129,6 +143,7 @@ WireEvent: TypeAlias = (
     | BreakerOpened
     | BreakerClosed
     | TokenRenewed
+    | LineSaid
 )
 WireHook: TypeAlias = Callable[[WireEvent], None]
 

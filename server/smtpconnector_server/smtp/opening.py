@@ -38,7 +38,7 @@ class Opener:
     Args:
         dialer: Makes the connections.
         tokens: Where OAuth 2.0 access tokens come from. None: nowhere.
-        hook: Told when a server gets a lower level.
+        hook: Told when a server gets a lower level, and what is said where a configuration asks for it.
     """
 
     def __init__(self, dialer: Dialer, *, tokens: TokenProvider | None = None, hook: WireHook = tell_nobody) -> None:
@@ -90,7 +90,7 @@ class Opener:
         self, server: Server, token: Secret | None, on_step: StepHook, *, authenticate: bool = True
     ) -> Session:
         context = await self._tls_context(server)
-        dialogue = Dialogue(server, await self.dialer.dial(server, on_step), token, on_step)
+        dialogue = Dialogue(server, await self.dialer.dial(server, on_step), token, on_step, self._hook)
         try:
             await dialogue.connect(context)
             client_name = server.client_hostname or await self._client_name.for_connection(dialogue.local_address)
@@ -104,7 +104,13 @@ class Opener:
                 if authenticate:
                     await dialogue.auth()
             return Session(
-                server, dialogue.hand_over(), dialogue.capabilities, dialogue.redactor, self._levels, self._hook
+                server,
+                dialogue.hand_over(),
+                dialogue.capabilities,
+                dialogue.redactor,
+                self._levels,
+                self._hook,
+                dialogue.transcript,
             )
         except BaseException:
             dialogue.abort()

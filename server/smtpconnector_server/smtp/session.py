@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from smtpconnector_server.smtp.redaction import Redactor
     from smtpconnector_server.smtp.reply import Reply
     from smtpconnector_server.smtp.transaction import Command, End
+    from smtpconnector_server.smtp.transcript import Transcript
     from smtpconnector_server.smtp.wire import Wire
 
 _TELLING_CHARACTERS: Final = 4
@@ -50,6 +51,7 @@ class Session:
         redactor: Redactor,
         levels: LevelMemory,
         hook: WireHook,
+        transcript: Transcript | None = None,
     ) -> None:
         self.server = server
         self.capabilities = capabilities
@@ -60,6 +62,7 @@ class Session:
         self._redactor = redactor
         self._levels = levels
         self._hook = hook
+        self._transcript = transcript
         self._is_dirty = False
         """An earlier transaction has not ended with an accepted mail."""
 
@@ -117,7 +120,7 @@ class Session:
                 reset=reset,
             )
             self._is_dirty = True
-            end = await self.wire.run(transaction, on_commit)
+            end = await self._run(transaction, envelope, message, on_commit)
             round_trips += transaction.round_trips
             self._learn(transaction.level, end)
             if isinstance(end, Accepted):
@@ -150,9 +153,35 @@ class Session:
         )
         transaction.on_reply = lambda command, reply: on_reply(command, self._clean(reply, envelope))
         self._is_dirty = True
-        end = await self.wire.run(transaction)
+        end = await self._run(transaction, envelope, b"")
         if not isinstance(end, Accepted):
             raise self._failure(end, envelope)
+
+    async def _run(
+        self,
+        transaction: Transaction,
+        envelope: Envelope,
+        message: bytes,
+        on_commit: Callable[[], Awaitable[None]] | None = None,
+    ) -> End:
+        """Carry a transaction to its end, and have it written down where the configuration asks for it."""
+        transcript, tell_reply = self._transcript, transaction.on_reply
+        if transcript is None:
+            return await self.wire.run(transaction, on_commit)
+        parameters = self._mail_parameters(envelope, message), self._rcpt_parameters(envelope)
+
+        def on_reply(command: Command, reply: Reply) -> None:
+            transcript.reply(command, self._clean(reply, envelope))
+            tell_reply(command, reply)
+
+        transaction.on_command = lambda command: transcript.command(
+            command, transaction.level, parameters, len(message)
+        )
+        transaction.on_reply = on_reply
+        end = await self.wire.run(transaction, on_commit)
+        if isinstance(end, Broken):
+            transcript.breakdown(end.detail)
+        return end
 
     def _mail_parameters(self, envelope: Envelope, message: bytes) -> str:
         """Return the parameters of MAIL, or say that the server cannot take this mail at all."""

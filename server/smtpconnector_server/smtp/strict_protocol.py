@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from aiosmtplib.response import SMTPResponse
 
     from smtpconnector_server.smtp.reply import Reply
+    from smtpconnector_server.smtp.transcript import Transcript
 
 
 class StrictProtocol(SMTPProtocol):
@@ -38,6 +39,8 @@ class StrictProtocol(SMTPProtocol):
         self.last_reply: Reply | None = None
         self.on_reply: Callable[[Reply], None] = lambda _reply: None
         """Told each positive reply as it comes."""
+        self.transcript: Transcript | None = None
+        """Told all that is said."""
         self._reader = ReplyReader()
         self._raw = b""
         """Of the reply that is being read."""
@@ -47,6 +50,8 @@ class StrictProtocol(SMTPProtocol):
     def write(self, data: bytes) -> None:
         """Send a command."""
         self._is_due = True
+        if self.transcript is not None:
+            self.transcript.write(data)
         super().write(data)
 
     async def read_response(self, timeout: float | None = None) -> SMTPResponse:  # noqa: ASYNC109 - as it is there
@@ -81,6 +86,8 @@ class StrictProtocol(SMTPProtocol):
         elif replies:
             self.last_reply = replies[0]
             self._is_due = False
+            if self.transcript is not None:
+                self.transcript.read(self.last_reply)
             if self.last_reply.is_positive:
                 self.on_reply(self.last_reply)
             raw, self._raw = self._raw, b""

@@ -170,6 +170,8 @@ class Transaction:
         self.round_trips = 0
         """Flights begun: each waits for its replies."""
         self.replies: list[tuple[Command, Reply]] = []
+        self.on_command: Callable[[Command], None] = lambda _command: None
+        """Told each command as it goes out."""
         self.on_reply: Callable[[Command, Reply], None] = lambda _command, _reply: None
         """Told each reply to a command as it comes."""
         mail = _Flight((Command.MAIL,), envelope.mail_command(parameters))
@@ -210,7 +212,10 @@ class Transaction:
         """Hand out at most :data:`CHUNK` octets to write now."""
         flight = self._flight
         self.is_committed = self.next_commits
-        self.round_trips += not self._handed_out
+        if not self._handed_out:
+            self.round_trips += 1
+            for command in flight.commands:
+                self.on_command(command)
         octets = flight.octets[self._handed_out : self._handed_out + CHUNK]
         self._handed_out += len(octets)
         if self._handed_out == len(flight.octets):

@@ -18,6 +18,7 @@ from smtpconnector_server.rpc.events import MailComposed
 from smtpconnector_server.smtp.events import (
     BreakerClosed,
     BreakerOpened,
+    LineSaid,
     SessionClosed,
     SessionFailed,
     SessionOpened,
@@ -55,6 +56,7 @@ class EventLog:
             BreakerOpened: _breaker_opened,
             BreakerClosed: _breaker_closed,
             TokenRenewed: _token_renewed,
+            LineSaid: _line_said,
         }
 
     def __call__(self, event: Event) -> None:
@@ -144,6 +146,17 @@ def _token_renewed(event: TokenRenewed) -> None:
             reason=event.failure.reason.value,
             milliseconds=_milliseconds(event.seconds),
         )
+
+
+def _line_said(event: LineSaid) -> None:
+    _log.info(
+        "smtp_transcript",
+        host=event.host,
+        port=event.port,
+        connection=event.connection,
+        speaker=event.speaker,
+        line=event.line,
+    )
 
 
 def _milliseconds(seconds: float) -> float:

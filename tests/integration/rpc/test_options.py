@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
+from harness.certificates import ca_pem, server_context
 from harness.dkim_reader import record, valid_signatures
 from harness.documents import document_for
+from harness.fault import Fault, State, close, reply_with
 from harness.inbox import Inbox
 from harness.private_keys import ed25519_pem, rsa_pem
+from harness.sasl import Credentials
 from harness.service import CallError, Service, running_service
 from harness.smtp_server import ALL_EXTENSIONS, SmtpServer
 from smtpconnector.v1 import connector_service_pb2 as pb
@@ -102,3 +108,94 @@ class TestRate:
             assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
             assert CallError(raised.value).metadata.get("outcome") == "NOT_SENT"
             assert len(inbox.mails) == 1
+
+
+class TestTranscript:
+    CREDENTIALS = Credentials(user="canary-user@example.com", password="canary-password")
+
+    def document(self, smtp: SmtpServer, **changes: Any) -> dict[str, Any]:
+        auth = {"user": self.CREDENTIALS.user, "pass": self.CREDENTIALS.password}
+        changes = {"auth": auth, "tls": {"ca": ca_pem()}, "debug": True, **changes}
+        return document_for(smtp, **changes)
+
+    @pytest.mark.parametrize("method", ["PLAIN", "LOGIN", "CRAM-MD5"])
+    async def test_of_a_profile_shows_the_dialogue_and_no_canary(self, method: str, tmp_path: Path) -> None:
+        echo = reply_with(f"535 5.7.8 {self.CREDENTIALS.user} {self.CREDENTIALS.password}\r\n".encode())
+        quote = reply_with(b"554 5.7.1 canary-code in the subject\r\n")
+        call = {"to": "canary-to@example.com", "type": "SignIn", "payload": {"code": "canary-code"}}
+        with capture_logs() as logs:
+            async with (
+                self.smtp_server(Fault(State.RECEIVED, quote, occurrence=2)) as smtp,
+                self.smtp_server(Fault(State.AUTH1, echo), Fault(State.AUTH2, echo)) as echoes,
+                running_service(
+                    {
+                        "default": self.document(smtp, authMethod=method),
+                        "echoes": self.document(echoes, authMethod=method),
+                    },
+                    tmp_path,
+                ) as service,
+            ):
+                await service.send_refused(**call, config={"profile": "echoes"})
+                await service.send(**call)
+                await service.send_refused(**call)
+        said = [entry for entry in logs if entry["event"] == "smtp_transcript"]
+        assert "canary" not in repr(logs)
+        assert b64encode(self.CREDENTIALS.password.encode()).decode()[:8] not in repr(logs)
+        assert {entry["log_level"] for entry in said} == {"info"}
+        second = [
+            f"{entry['speaker'][0]} {entry['line']}" for entry in said if entry["connection"] != said[0]["connection"]
+        ]
+        first_lines = [
+            "s 220 mail.example.com ESMTP ready",
+            "c EHLO",
+            "s 250 mail.example.com",
+            "c STARTTLS",
+            "s 220 2.0.0",
+        ]
+        for line, beginning in zip(second, first_lines, strict=False):
+            assert line.startswith(beginning)
+        assert any(line.startswith(f"c AUTH {method}") for line in second)
+        assert "s 235 2.7.0 Authentication successful" in second
+        mail = second.index("s 235 2.7.0 Authentication successful") + 1
+        size = re.search(r"SIZE=(\d+)", second[mail])
+        assert size is not None
+        assert second[mail:] == [
+            f"c MAIL FROM:<***> SIZE={size[1]}",
+            "c RCPT TO:<***>",
+            "c DATA",
+            "s 250 2.1.0 Sender ok",
+            "s 250 2.1.5 Recipient ok",
+            "s 354 Go ahead",
+            f"c (a message of {size[1]} octets)",
+            "s 250 2.0.0 Queued",
+            "c RSET",
+            f"c MAIL FROM:<***> SIZE={size[1]}",
+            "c RCPT TO:<***>",
+            "c DATA",
+            "s 250 2.0.0 Reset",
+            "s 250 2.1.0 Sender ok",
+            "s 250 2.1.5 Recipient ok",
+            "s 354 Go ahead",
+            f"c (a message of {size[1]} octets)",
+            "s 554 5.7.1 ***",
+        ]
+
+    def smtp_server(self, *faults: Fault) -> SmtpServer:
+        return SmtpServer(*faults, tls=server_context(), credentials=self.CREDENTIALS)
+
+    async def test_tells_what_broke(self, tmp_path: Path) -> None:
+        async with SmtpServer(Fault(State.MAIL, close), extensions=()) as smtp:
+            document = document_for(smtp, logger=True)
+            async with running_service({"default": document}, tmp_path) as service:
+                with capture_logs() as logs:
+                    await service.send_refused(**CALL)
+        lines_said = [entry["line"] for entry in logs if entry["event"] == "smtp_transcript"]
+        assert "MAIL FROM:<***>" in lines_said
+        assert lines_said[-1] == "(closed the connection)"
+
+    async def test_is_not_a_callers_to_ask_for(self, tmp_path: Path) -> None:
+        async with SmtpServer() as smtp, running_service({}, tmp_path) as service:
+            with capture_logs() as logs:
+                await service.send(**CALL, config={"document": document_for(smtp, debug=True, logger=True)})
+            assert len(smtp.ledger) == 1
+        assert "smtp_transcript" not in [entry["event"] for entry in logs]

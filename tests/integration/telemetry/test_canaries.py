@@ -73,6 +73,7 @@ def document(smtp: SmtpServer, **changes: Any) -> dict[str, Any]:
         "auth": {"user": USER, "pass": PASSWORD},
         "fromEmail": "sender@example.com",
         "customHeaders": {"X-Canary": HEADER},
+        "debug": True,  # in profiles, the dialogue is logged
         "templates": [
             {
                 "usageType": usage_type,
@@ -289,6 +290,7 @@ def _check_that_much_was_written(server: Served, page: str, collector: Collector
     """A search finds nothing also where nothing is."""
     events = {json.loads(line)["event"] for line in server.errors.splitlines() if line.startswith(b"{")}
     expected = {"call_finished", "call_cancelled", "session_opened", "session_closed", "session_failed"}
+    expected.add("smtp_transcript")
     assert (
         expected | {"breaker_opened", "oauth2_token_renewed", "oauth2_token_refused", "oauth2_refresh_token_rotated"}
         <= events

@@ -312,6 +312,17 @@ class TestOtherKeys:
         assert errors(check(**{key: "smtp://elsewhere.example"})) == [(key, "NOT_SUPPORTED")]
         assert check(**{key: False}).findings == ()
 
+    @pytest.mark.parametrize("key", ["logger", "debug"])
+    def test_that_have_the_dialogue_logged_are_an_operators(self, key: str) -> None:
+        assert not connector(**{key: True}).server.transcript
+        in_profile = check_profile(**{key: True})
+        assert in_profile.findings == ()
+        assert in_profile.connector is not None
+        assert in_profile.connector.server.transcript
+        without = check_profile(**{key: False})
+        assert without.connector is not None
+        assert not without.connector.server.transcript
+
     @pytest.mark.parametrize("key", ["disableFileAccess", "disableUrlAccess", "logger", "debug"])
     def test_of_logtos_form_are_no_reason_to_talk_as_it_sends_them(self, key: str) -> None:
         assert check(**{key: False}).findings == ()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from harness.certificates import ca_pem
-from harness.configuration import connector, errors
+from harness.configuration import check_profile, connector, errors
 from harness.documents import plain_templates
 from harness.private_keys import ed25519_pem
 from smtpconnector_server.config.document import read_document
@@ -56,6 +56,13 @@ def again(configuration: Connector) -> Connector:
 def test_without_secrets_it_means_the_same(changes: dict[str, Any]) -> None:
     configuration = connector(**changes)
     assert again(configuration) == configuration
+
+
+def test_an_operators_transcript_is_told() -> None:
+    checked = check_profile(debug=True)
+    assert checked.connector is not None
+    assert normalized(checked.connector)["debug"] is True
+    assert "debug" not in normalized(connector(debug=True))
 
 
 def test_every_default_is_filled_in() -> None:

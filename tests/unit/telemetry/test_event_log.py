@@ -16,6 +16,7 @@ from smtpconnector_server.smtp.capabilities import Capabilities
 from smtpconnector_server.smtp.events import (
     BreakerClosed,
     BreakerOpened,
+    LineSaid,
     SessionAwaited,
     SessionClosed,
     SessionFailed,
@@ -62,6 +63,17 @@ LINES: list[tuple[WireEvent | MailSettled, dict[str, Any]]] = [
         {**HERE, "event": "session_closed", "log_level": "debug", "why": "idle", "messages": 3},
     ),
     (
+        LineSaid(**HERE, connection=7, speaker="server", line="250 Ok"),
+        {
+            **HERE,
+            "event": "smtp_transcript",
+            "log_level": "info",
+            "connection": 7,
+            "speaker": "server",
+            "line": "250 Ok",
+        },
+    ),
+    (
         SteppedDown(**HERE, level=Level.PIPELINING, lowered=Level.SERIAL, why="closed the connection"),
         {
             **HERE,
@@ -86,7 +98,12 @@ LINES: list[tuple[WireEvent | MailSettled, dict[str, Any]]] = [
     (BreakerClosed(**HERE), {**HERE, "event": "breaker_closed", "log_level": "info"}),
     (
         TokenRenewed(TOKEN_URL, 0.5, None),
-        {"event": "oauth2_token_renewed", "log_level": "debug", "token_host": "login.example.com", "milliseconds": 500.0},
+        {
+            "event": "oauth2_token_renewed",
+            "log_level": "debug",
+            "token_host": "login.example.com",
+            "milliseconds": 500.0,
+        },
     ),
     (
         TokenRenewed(TOKEN_URL, 0.5, Failure(Reason.OAUTH2_TOKEN_REJECTED, "canary-text", stage=Stage.TOKEN)),
