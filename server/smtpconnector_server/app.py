@@ -99,25 +99,16 @@ async def running_server(
             yield Running(server.address, files, metrics_address)
         finally:
             following.cancel()
-            await _drain(server, limits, sender, settings.grace)
+            await _drain(server, sender, settings.grace)
             for reach in reaches.values():
                 await reach.pool.close(_POOL_CLOSE_SECONDS)
                 await reach.tokens.aclose()
 
 
-async def _drain(server: RpcServer, limits: Limits, sender: Sender, grace: float) -> None:
-    """Let what runs come to its end for ``grace`` seconds.
-
-    New calls are refused in words, that they were not sent, before the server itself stops: what gRPC had accepted and
-    not begun by then it would cancel without a word.
-    """
-    loop = asyncio.get_running_loop()
-    ends = loop.time() + grace
-    await server.announce_end()
-    with suppress(TimeoutError):
-        async with asyncio.timeout_at(ends):
-            await limits.close()
-    await server.stop(max(0.0, ends - loop.time()))
+async def _drain(server: RpcServer, sender: Sender, grace: float) -> None:
+    """Let what runs come to its end for ``grace`` seconds."""
+    ends = asyncio.get_running_loop().time() + grace
+    await server.drain(grace)
     with suppress(TimeoutError):
         async with asyncio.timeout_at(ends):
             await sender.drain()  # mails whose callers have their answer

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _DOMAIN = "smtpconnector.v1"
 _DETAILS_KEY = "grpc-status-details-bin"
+_COMMITTED_KEY = "smtpconnector-committed"
 
 # gRPC, or a proxy in front of the service, refuses with these before a method runs.
 _REFUSED_AT_THE_DOOR = frozenset(
@@ -49,6 +50,7 @@ class _Ended(Protocol):
 
     def code(self) -> StatusCode: ...
     def details(self) -> str | None: ...
+    def initial_metadata(self) -> Iterable[tuple[str, str | bytes]] | None: ...
     def trailing_metadata(self) -> Iterable[tuple[str, str | bytes]] | None: ...
 
 
@@ -64,7 +66,7 @@ def error_from(rpc_error: RpcError, *, may_send: bool) -> SmtpConnectorError:
     status = _rich_status(ended)
     info = _detail(status, error_details_pb2.ErrorInfo)
     if info is None or info.domain != _DOMAIN:
-        return _error_of_the_way(code, text, may_send=may_send)
+        return _error_of_the_way(code, text, may_send=may_send, is_committed=_is_committed(ended))
 
     metadata = dict(info.metadata)
     outcome = _outcome_said(metadata.get("outcome"), code) if may_send else None
@@ -84,7 +86,12 @@ def error_from(rpc_error: RpcError, *, may_send: bool) -> SmtpConnectorError:
     )
 
 
-def _error_of_the_way(code: StatusCode, text: str, *, may_send: bool) -> SmtpConnectorError:
+def _is_committed(ended: _Ended) -> bool:
+    """Tell whether the service had said that the mail may be on its way."""
+    return any(key == _COMMITTED_KEY for key, _ in ended.initial_metadata() or ())
+
+
+def _error_of_the_way(code: StatusCode, text: str, *, may_send: bool, is_committed: bool) -> SmtpConnectorError:
     """Make the error for an answer that does not come from the service."""
     if code is StatusCode.RESOURCE_EXHAUSTED and "message larger than max" in text:
         # gRPC uses the code of an exhausted quota for it, but no retry helps.
@@ -98,6 +105,10 @@ def _error_of_the_way(code: StatusCode, text: str, *, may_send: bool) -> SmtpCon
     if code is StatusCode.UNAVAILABLE and text.startswith(_NEVER_CONNECTED):
         outcome = Outcome.NOT_SENT
         message = f"the service cannot be reached ({text})"
+    elif code is StatusCode.CANCELLED and not is_committed:
+        # Who cancels himself gets no RpcError: it was a service that stops, and its answer begins with the metadata.
+        outcome = Outcome.NOT_SENT
+        message = f"the service stopped before it sent the mail ({text})"
     elif code in _REFUSED_AT_THE_DOOR:
         outcome = Outcome.NOT_SENT
         message = f"the call was refused before it reached the service ({text})"

@@ -6,7 +6,6 @@ process, so that no memory dump tells who was written to.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import secrets
 from collections import Counter
@@ -50,20 +49,14 @@ class Limits:
         self._client_ips = RateLimiter(settings.client_ip)
         self._profiles = RateLimiter(settings.profile)
         self._key = secrets.token_bytes(32)
-        self._is_closed = False
-        self._quiet = asyncio.Event()
 
     @contextmanager
     def call(self, caller: str) -> Iterator[None]:
         """Count a call while it runs.
 
         Raises:
-            Failure: SERVICE_OVERLOADED, or SHUTTING_DOWN.
+            Failure: SERVICE_OVERLOADED.
         """
-        if self._is_closed:
-            raise Failure(
-                Reason.SHUTTING_DOWN, "The server is about to stop. Try again, it or another one.", stage=Stage.REQUEST
-            )
         if self._calls.total() >= self._settings.calls or self._calls[caller] >= self._settings.calls_per_caller:
             raise Failure(
                 Reason.SERVICE_OVERLOADED,
@@ -78,21 +71,12 @@ class Limits:
             self._calls[caller] -= 1
             if not self._calls[caller]:
                 del self._calls[caller]
-            if not self._calls:
-                self._quiet.set()
 
-    async def close(self) -> None:
-        """Refuse every further call, and wait until those that run have ended."""
-        self._is_closed = True
-        while self._calls:
-            self._quiet.clear()
-            await self._quiet.wait()
-
-    def count_mail(self, recipient: Address, *, client_ip: str, profile: str | None) -> None:
-        """Count a mail that is about to be sent.
+    def count_mail(self, recipient: Address | None, *, client_ip: str, profile: str | None) -> None:
+        """Count a mail that is about to be sent, or a look that costs the provider as much.
 
         Args:
-            recipient: Whom it is to. Tags after ``+``, and dots at Gmail, make no other recipient.
+            recipient: Whom it is to; tags after ``+``, and dots at Gmail, make no other one. None: a log-in alone.
             client_ip: The end user who caused it; empty when unknown.
             profile: Whose configuration sends it. None: one that came with the call.
 
@@ -100,7 +84,7 @@ class Limits:
             Failure: LOCAL_RATE_LIMITED, with the seconds until one more is allowed.
         """
         for name, limiter, key in (
-            ("this recipient", self._recipients, self._hash(recipient) if self._settings.recipient else None),
+            ("this recipient", self._recipients, self._recipient_key(recipient)),
             ("this client_ip", self._client_ips, client_ip or None),
             ("this profile", self._profiles, profile),
         ):
@@ -113,7 +97,9 @@ class Limits:
                     retry_after=wait,
                 )
 
-    def _hash(self, recipient: Address) -> bytes:
+    def _recipient_key(self, recipient: Address | None) -> bytes | None:
+        if recipient is None or not self._settings.recipient:
+            return None
         domain = recipient.ascii_domain.lower()
         local = recipient.local.lower().partition("+")[0]
         if domain in _DOTLESS_DOMAINS:

@@ -93,10 +93,7 @@ class RpcServer:
         for service in ("", SERVICE_NAME):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
 
-    async def announce_end(self) -> None:
-        """Turn NOT_SERVING, for load balancers to look elsewhere."""
+    async def drain(self, grace: float) -> None:
+        """Turn NOT_SERVING, refuse new calls and let those in flight finish for ``grace`` seconds."""
         await self._health.enter_graceful_shutdown()
-
-    async def stop(self, grace: float) -> None:
-        """Take no more calls, and let those in flight finish for ``grace`` seconds."""
         await self._server.stop(grace)

@@ -13,6 +13,7 @@ from smtpconnector_server.failure import Failure, Reason, Stage
 from smtpconnector_server.rpc import mapping
 from smtpconnector_server.rpc.callers import CALLER
 from smtpconnector_server.rpc.events import MailComposed
+from smtpconnector_server.smtp.course import Depth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +33,8 @@ _MAX_SECONDS: Final = 120.0
 """For a caller who sets no deadline, or a longer one."""
 _MAX_CHECK_SECONDS: Final = 30.0
 """The same for a check: somebody waits for it at a form."""
+_COMMITTED: Final = (("smtpconnector-committed", "1"),)
+"""Initial metadata of a call whose mail may have left; without them, in the order of the stream, it has not."""
 _ANSWER_MARGIN_SECONDS: Final = 0.25
 _ANSWER_MARGIN_SHARE: Final = 0.1
 
@@ -68,6 +71,8 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
             depth, recipient = mapping.to_depth(request)
             configuration = self._configurations.find(request.config, caller)
             seconds_read = time.monotonic() - started
+            if depth >= Depth.AUTHENTICATE:  # or checks would try passwords and recipients without a limit
+                self._limits.count_mail(recipient, client_ip="", profile=configuration.profile)
             verdict = await check(
                 configuration.checked,
                 depth,
@@ -107,7 +112,7 @@ async def _forbid_repetition(context: Context) -> None:
         Failure: CANCELLED; the caller has gone.
     """
     try:
-        await context.send_initial_metadata(())
+        await context.send_initial_metadata(_COMMITTED)
     except Exception as error:
         raise Failure(Reason.CANCELLED, "The caller has gone before the message was sent.", stage=Stage.DATA) from error
 

@@ -230,7 +230,7 @@ async def test_an_outcome_that_is_not_told_or_not_known_is_never_guessed_well(
         (StatusCode.RESOURCE_EXHAUSTED, Outcome.NOT_SENT, RateLimited),
         (StatusCode.UNKNOWN, Outcome.UNKNOWN, DeliveryUncertain),
         (StatusCode.INTERNAL, Outcome.UNKNOWN, DeliveryUncertain),
-        (StatusCode.CANCELLED, Outcome.UNKNOWN, DeliveryUncertain),
+        (StatusCode.CANCELLED, Outcome.NOT_SENT, Cancelled),
         (StatusCode.DATA_LOSS, Outcome.UNKNOWN, DeliveryUncertain),
     ],
 )

@@ -32,7 +32,8 @@ class ConnectorServiceStub(object):
     is a name of ErrorReason without its prefix. UNAVAILABLE from this service always means that the message was not sent
     and that a retry is safe. A gRPC library says UNAVAILABLE by itself, without an ErrorInfo, when its connection to the
     service breaks; a retry policy of gRPC (service config) is safe even then, because the service sends its headers before
-    the message leaves, but a loop of one's own is not: without an ErrorInfo the mail may have been sent.
+    the message leaves (initial metadata `smtpconnector-committed`), but a loop of one's own is not: without an ErrorInfo
+    the mail may have been sent.
     """
 
     def __init__(self, channel):
@@ -65,7 +66,8 @@ class ConnectorServiceServicer(object):
     is a name of ErrorReason without its prefix. UNAVAILABLE from this service always means that the message was not sent
     and that a retry is safe. A gRPC library says UNAVAILABLE by itself, without an ErrorInfo, when its connection to the
     service breaks; a retry policy of gRPC (service config) is safe even then, because the service sends its headers before
-    the message leaves, but a loop of one's own is not: without an ErrorInfo the mail may have been sent.
+    the message leaves (initial metadata `smtpconnector-committed`), but a loop of one's own is not: without an ErrorInfo
+    the mail may have been sent.
     """
 
     def GetMetadata(self, request, context):
@@ -127,7 +129,8 @@ class ConnectorService(object):
     is a name of ErrorReason without its prefix. UNAVAILABLE from this service always means that the message was not sent
     and that a retry is safe. A gRPC library says UNAVAILABLE by itself, without an ErrorInfo, when its connection to the
     service breaks; a retry policy of gRPC (service config) is safe even then, because the service sends its headers before
-    the message leaves, but a loop of one's own is not: without an ErrorInfo the mail may have been sent.
+    the message leaves (initial metadata `smtpconnector-committed`), but a loop of one's own is not: without an ErrorInfo
+    the mail may have been sent.
     """
 
     @staticmethod

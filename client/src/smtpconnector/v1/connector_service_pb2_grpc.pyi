@@ -33,7 +33,8 @@ class ConnectorServiceStub:
     is a name of ErrorReason without its prefix. UNAVAILABLE from this service always means that the message was not sent
     and that a retry is safe. A gRPC library says UNAVAILABLE by itself, without an ErrorInfo, when its connection to the
     service breaks; a retry policy of gRPC (service config) is safe even then, because the service sends its headers before
-    the message leaves, but a loop of one's own is not: without an ErrorInfo the mail may have been sent.
+    the message leaves (initial metadata `smtpconnector-committed`), but a loop of one's own is not: without an ErrorInfo
+    the mail may have been sent.
     """
 
     @_typing.overload
@@ -62,7 +63,8 @@ class ConnectorServiceAsyncStub(ConnectorServiceStub):
     is a name of ErrorReason without its prefix. UNAVAILABLE from this service always means that the message was not sent
     and that a retry is safe. A gRPC library says UNAVAILABLE by itself, without an ErrorInfo, when its connection to the
     service breaks; a retry policy of gRPC (service config) is safe even then, because the service sends its headers before
-    the message leaves, but a loop of one's own is not: without an ErrorInfo the mail may have been sent.
+    the message leaves (initial metadata `smtpconnector-committed`), but a loop of one's own is not: without an ErrorInfo
+    the mail may have been sent.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -87,7 +89,8 @@ class ConnectorServiceServicer(metaclass=_abc_1.ABCMeta):
     is a name of ErrorReason without its prefix. UNAVAILABLE from this service always means that the message was not sent
     and that a retry is safe. A gRPC library says UNAVAILABLE by itself, without an ErrorInfo, when its connection to the
     service breaks; a retry policy of gRPC (service config) is safe even then, because the service sends its headers before
-    the message leaves, but a loop of one's own is not: without an ErrorInfo the mail may have been sent.
+    the message leaves (initial metadata `smtpconnector-committed`), but a loop of one's own is not: without an ErrorInfo
+    the mail may have been sent.
     """
 
     @_abc_1.abstractmethod
