@@ -69,10 +69,9 @@ class Metrics:
 
     Args:
         profiles: Their names, so that what matters most is there before it happens first.
-        version: Of the server.
     """
 
-    def __init__(self, profiles: Iterable[str] = (), *, version: str = __version__) -> None:
+    def __init__(self, profiles: Iterable[str] = ()) -> None:
         self.registry = CollectorRegistry()
         self._calls = self._counter("calls", "Calls answered.", "method", "code", "reason")
         self._call_seconds = self._histogram("call_seconds", "Time to the answer.", _CALL_BUCKETS, "method")
@@ -99,7 +98,8 @@ class Metrics:
         self._open_breakers = self._gauge("breakers_open", "Servers in a pause after failures.", "server")
         self._under_way = self._gauge("mails_under_way", "Mails on their way, those without a caller included.")
         self._lag = self._gauge("loop_lag_seconds", "How late the event loop was.", mode="livemax")
-        self._gauge("build_info", "The server's version; the value is 1.", "version", mode="livemax")[version,].set(1)
+        version = self._gauge("build_info", "The server's version; the value is 1.", "version", mode="livemax")
+        version[__version__,].set(1)
         self._calls["SendMessage", Reason.INTERNAL, Reason.INTERNAL].inc(0)
         for name in (*profiles, OWN):
             self._mails[name, SENT, OK].inc(0)
