@@ -12,6 +12,7 @@ from __future__ import annotations
 import html
 import re
 from enum import Enum, auto
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from smtpconnector_server.message.html_value import (
@@ -20,6 +21,7 @@ from smtpconnector_server.message.html_value import (
     escape_bare_first,
     guard_any,
     guard_code,
+    guard_scheme,
     guard_url,
     guarded,
     verbatim,
@@ -37,9 +39,9 @@ def encoders(literals: Sequence[str]) -> list[Encoder]:
     """
     scanner = _Scanner()
     found: list[Encoder] = []
-    for literal in literals[:-1]:
+    for literal, following in pairwise(literals):
         scanner.read(literal)
-        found.append(scanner.encoder())
+        found.append(scanner.encoder(following))
         scanner.pass_placeholder()
     return found
 
@@ -60,6 +62,8 @@ _BLANKS: Final = " \t\n\r\f"
 _MARKUP: Final = re.compile(r"<(?:(!--)(?!\[if)|(?=[A-Za-z/!?]|\Z))", re.IGNORECASE)
 _NAME_END: Final = re.compile(r"[\s/>=]", re.ASCII)
 _UNQUOTED_END: Final = re.compile(r"[\s>]", re.ASCII)
+_SCHEME_GOES_ON: Final = re.compile(r"[^:/?#\\\"'<>]*:")
+"""A literal that makes what stands before it the scheme of a URL."""
 _NOT_BLANK: Final = re.compile(r"[^\x00-\x20]")
 
 
@@ -106,15 +110,15 @@ class _Scanner:
         while position < len(literal):
             position = self._steps[self._mode](literal, position)
 
-    def encoder(self) -> Encoder:
-        """Return the encoder of a placeholder that stands here."""
+    def encoder(self, following: str) -> Encoder:
+        """Return the encoder of a placeholder that stands here, with this literal behind it."""
         if self._mode in (_Mode.TEXT, _Mode.COMMENT):
             return html.escape
         if self._mode is _Mode.RAW_TEXT:
             return guarded(guard_code, verbatim)
         if self._mode is _Mode.TAG:
             return escape_bare
-        return self._encoder_in_value()
+        return self._encoder_in_value(following)
 
     def pass_placeholder(self) -> None:
         """Go on behind a placeholder."""
@@ -123,7 +127,7 @@ class _Scanner:
         elif self._mode is _Mode.BEFORE_VALUE:
             self._mode = _Mode.UNQUOTED
 
-    def _encoder_in_value(self) -> Encoder:
+    def _encoder_in_value(self, following: str) -> Encoder:
         escape: Encoder = escape_bare if self._value_begun else escape_bare_first
         if self._mode in (_Mode.DOUBLE_QUOTED, _Mode.SINGLE_QUOTED):
             escape = html.escape
@@ -132,7 +136,7 @@ class _Scanner:
         if self._name in _CODE_ATTRIBUTES or self._name.startswith("on"):
             return guarded(guard_code, escape)
         if self._name in _URL_ATTRIBUTES and not self._value_begun:
-            return guarded(guard_url, escape)
+            return guarded(guard_scheme if _SCHEME_GOES_ON.match(following) else guard_url, escape)
         return escape
 
     def _step_in_text(self, literal: str, position: int) -> int:

@@ -54,6 +54,12 @@ def guard_url(value: str) -> None:
         raise UnsafeValueError("is used as a link, and only http:, https: and mailto: are allowed there")
 
 
+def guard_scheme(value: str) -> None:
+    """Refuse what the colon behind the placeholder makes the scheme of a URL, unless of the web or a mailbox."""
+    if _IGNORED_IN_SCHEME.sub("", value).lower() not in _URL_SCHEMES:
+        raise UnsafeValueError("is used as the scheme of a link, and only http, https and mailto are allowed there")
+
+
 def guard_code(value: str) -> None:
     """Refuse what could end a declaration or call a function: CSS and scripts know no escape that always holds."""
     if _CODE.search(value):

@@ -272,3 +272,24 @@ def test_an_attribute_whose_name_is_a_value_is_guarded_as_any_could_be() -> None
 )
 def test_mark_up_is_read_in_linear_steps(hostile: str) -> None:
     assert len(encoders([hostile, ""])) == 1  # were it quadratic, this would take minutes
+
+
+def render_two(template: str, first: str, second: str) -> str | None:
+    violations: list[Violation] = []
+    text = PlaceholderText(template, name="content", rule=BODY_TEXT, max_length=10_000, encoders=encoders)
+    rendered = text.render({"a": first, "b": second}, violations, "template")
+    return None if violations else rendered
+
+
+@pytest.mark.parametrize(
+    "template",
+    ['<a href="{{a}}:{{b}}">', "<a href='{{a}}://{{b}}'>", "<a href={{a}}:{{b}}>", '<a href="{{b}}{{a}}:x">'],
+)
+@pytest.mark.parametrize("scheme", ["javascript", "java\tscript", "data", "vbscript", "file", ""])
+def test_no_two_values_make_the_scheme_of_a_link_together(template: str, scheme: str) -> None:
+    assert render_two(template, scheme, "x") is None
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "HTTPS", "mailto"])
+def test_a_value_may_be_the_scheme_of_a_link_to_the_web(scheme: str) -> None:
+    assert render_two('<a href="{{a}}:{{b}}">', scheme, "x") == f'<a href="{scheme}:x">'
