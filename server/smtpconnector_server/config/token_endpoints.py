@@ -8,17 +8,5 @@ GOOGLE_TOKEN_URL: Final = "https://oauth2.googleapis.com/token"  # noqa: S105 - 
 GOOGLE_SCOPE: Final = "https://mail.google.com/"
 """The one scope that Gmail's SMTP server takes (developers.google.com/workspace/gmail/imap/xoauth2-protocol)."""
 
-MICROSOFT_USER_SCOPE: Final = "https://outlook.office.com/SMTP.Send offline_access"
-"""For a user's refresh token (the permission SMTP.Send of Microsoft 365 and Outlook.com)."""
 MICROSOFT_APPLICATION_SCOPE: Final = "https://outlook.office365.com/.default"
 """For client_credentials (the permission SMTP.SendAsApp of Exchange Online)."""
-
-
-def microsoft_token_url(tenant: str = "common") -> str:
-    """Return Microsoft's token end point.
-
-    Args:
-        tenant: The directory's identifier or domain. ``common`` serves users of any directory; client_credentials
-            needs the real one.
-    """
-    return f"https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token"

@@ -15,7 +15,6 @@ _MAX_ENCODED: Final = 40
 _MAX_BASE64_OCTETS: Final = 30
 
 _LETTERS: Final = string.ascii_letters.encode()
-_ASCII: Final = bytes(range(0x80))
 _CONTROLS: Final = bytes(code for code in range(0x20) if code not in b"\t\n\r")
 _FIRST_OCTETS: Final = bytes(range(0xC0, 0x100))
 _FIRST_OCTETS_OF_FOUR: Final = bytes(range(0xF0, 0x100))

@@ -13,8 +13,6 @@ from smtpconnector_server.config.token_endpoints import (
     GOOGLE_SCOPE,
     GOOGLE_TOKEN_URL,
     MICROSOFT_APPLICATION_SCOPE,
-    MICROSOFT_USER_SCOPE,
-    microsoft_token_url,
 )
 from smtpconnector_server.smtp.token_request import token_form
 
@@ -54,8 +52,8 @@ def test_a_public_client_sends_no_secret_and_a_scope_is_sent_where_there_is_one(
         client_id="id",
         client_secret=None,
         refresh_token=Secret("refresh"),
-        token_url=microsoft_token_url(),
-        scope=MICROSOFT_USER_SCOPE,
+        token_url="https://login.microsoftonline.com/common/oauth2/v2.0/token",
+        scope="https://outlook.office.com/SMTP.Send offline_access",
     )
     assert token_form(grant, user="a@example.com", now=NOW) == {
         "client_id": "id",
@@ -69,7 +67,7 @@ def test_client_credentials_name_no_user() -> None:
     grant = ClientCredentialsGrant(
         client_id="id",
         client_secret=Secret("secret"),
-        token_url=microsoft_token_url("contoso.onmicrosoft.com"),
+        token_url="https://login.microsoftonline.com/contoso.onmicrosoft.com/oauth2/v2.0/token",
         scope=MICROSOFT_APPLICATION_SCOPE,
     )
     assert grant.token_url == "https://login.microsoftonline.com/contoso.onmicrosoft.com/oauth2/v2.0/token"
