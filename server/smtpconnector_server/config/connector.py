@@ -23,10 +23,12 @@ from smtpconnector_server.config.presets import preset_at
 from smtpconnector_server.config.provider import check_account, pool_limits, with_service
 from smtpconnector_server.config.templates import read_templates
 from smtpconnector_server.config.tls import IMPLICIT_PORT, SUBMISSION_PORT, check_port, read_options, resolve_mode
-from smtpconnector_server.message.address import AddressError, Mailbox, parse_mailbox
+from smtpconnector_server.message.address import AddressError, Mailbox, parse_mailbox, parse_mailboxes
 from smtpconnector_server.message.custom_header import HeaderError, check_header_name, check_header_value
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from smtpconnector_server.config.draft import Draft, HeaderDraft, PoolDraft, Said, TimeoutsDraft
     from smtpconnector_server.config.finding import Findings
     from smtpconnector_server.config.presets import Preset
@@ -40,19 +42,19 @@ def check(draft: Draft, findings: Findings) -> Checked:
     check_left_overs(draft, findings)
     server = _server(draft, findings)
     findings.require(draft.from_email, "Give the sender, such as Name <a@example.com>.")
-    from_email = _mailbox(draft.from_email, findings)
-    reply_to = _mailbox(draft.reply_to, findings)
+    from_email = _mailboxes(draft.from_email, _one_mailbox, findings)
+    reply_to = _mailboxes(draft.reply_to, parse_mailboxes, findings)
     templates = read_templates(draft.templates, draft.origin, findings)
     headers = _headers(draft, findings)
     dsn = read_dsn(draft.dsn, findings)
     otp_origin = read_otp_origin(draft.otp_origin, draft.headers, findings)
     dkim = read_dkim(draft.dkim, findings)
     report = findings.report()
-    if findings.has_error or server is None or from_email is None:
+    if findings.has_error or server is None or not from_email:
         return Checked(None, report)
     connector = Connector(
         server=server,
-        from_email=from_email,
+        from_email=from_email[0],
         reply_to=reply_to,
         templates=templates,
         custom_headers=headers,
@@ -204,11 +206,13 @@ def _at_most(limit: int, said: Said[int], findings: Findings) -> int | None:
     return limit
 
 
-def _mailbox(said: Said[str], findings: Findings) -> Mailbox | None:
-    if said.value is None:
-        return None
-    if is_left_over(said.value):
-        return None
+def _one_mailbox(text: str) -> tuple[Mailbox]:
+    return (parse_mailbox(text),)
+
+
+def _mailboxes(said: Said[str], parse: Callable[[str], tuple[Mailbox, ...]], findings: Findings) -> tuple[Mailbox, ...]:
+    if said.value is None or is_left_over(said.value):
+        return ()
     if _PLACEHOLDER.search(said.value):
         findings.warning(
             said.path,
@@ -217,10 +221,10 @@ def _mailbox(said: Said[str], findings: Findings) -> Mailbox | None:
             "Give the template a sender or Reply-To of its own; those are filled.",
         )
     try:
-        return parse_mailbox(said.value)
+        return parse(said.value)
     except AddressError as error:
         findings.error(said.path, "INVALID_ADDRESS", f"{said.path} {error}.")
-        return None
+        return ()
 
 
 def _headers(draft: Draft, findings: Findings) -> tuple[tuple[str, str], ...]:

@@ -257,7 +257,8 @@ class Connector:
 
     server: Server
     from_email: Mailbox
-    reply_to: Mailbox | None = None
+    reply_to: tuple[Mailbox, ...] = ()
+    """Empty: no Reply-To is written."""
     templates: tuple[Template, ...] = ()
     custom_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Name and value, in order. Not in the repr: values may be secrets, such as API keys."""

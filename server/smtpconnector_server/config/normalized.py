@@ -41,7 +41,7 @@ def normalized(connector: Connector) -> dict[str, Json]:
             "port": server.port,
             "auth": _auth(server.auth),
             "fromEmail": _mailbox(connector.from_email),
-            "replyTo": _mailbox(connector.reply_to) if connector.reply_to else None,
+            "replyTo": ", ".join(map(_mailbox, connector.reply_to)) or None,
             "templates": [_template(template) for template in connector.templates],
             "name": server.client_hostname,
             "localAddress": server.local_address,

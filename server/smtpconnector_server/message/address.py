@@ -33,6 +33,8 @@ _NAME_AND_ADDRESS: Final = re.compile(
     r' *(?:"(?P<quoted>(?:[^"\\]|\\.)*+)" *|(?P<bare>[^"<>@:;\\]*+))<(?P<address>[^<>]*+)> *', re.DOTALL
 )
 _QUOTED_PAIR: Final = re.compile(r"\\(.)", re.DOTALL)
+# Possessive; a quote that is never closed ends a part, and no mailbox.
+_BETWEEN_COMMAS: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?|[^",])++', re.DOTALL)
 
 
 class AddressError(ValueError):
@@ -105,6 +107,25 @@ def parse_mailbox(text: str) -> Mailbox:
         AddressError: If it is not exactly one mailbox, or not one to show as a sender; see :func:`make_mailbox`.
     """
     return make_mailbox(*split_mailbox(text))
+
+
+def parse_mailboxes(text: str) -> tuple[Mailbox, ...]:
+    """Return the mailboxes that a text is, separated by commas: one or more.
+
+    A comma within a display name needs no quotes, as long as the name has no @: ``Doe, John <j@b.example>`` is one.
+
+    Raises:
+        AddressError: If one of them is not a mailbox; see :func:`parse_mailbox`.
+    """
+    if len(text) > MAX_MAILBOX_CHARACTERS:
+        raise AddressError(f"is longer than {MAX_MAILBOX_CHARACTERS} characters")
+    parts: list[str] = []
+    for part in _BETWEEN_COMMAS.findall(text):
+        if parts and "@" not in parts[-1]:
+            parts[-1] += f",{part}"
+        else:
+            parts.append(part)
+    return tuple(map(parse_mailbox, parts)) or (parse_mailbox(text),)
 
 
 def split_mailbox(text: str) -> tuple[str, str]:

@@ -80,7 +80,7 @@ class Composer:
 
     Args:
         sender: Who sends, unless a template says otherwise.
-        reply_to: Where answers go, unless a template says otherwise. None: no Reply-To header.
+        reply_to: Where answers go, unless a template says otherwise. Empty: no Reply-To header.
         custom_headers: Name and value of headers to add, in order.
         otp_origin: The site that codes are for, for the header OTP-Token. None: no such header.
 
@@ -91,7 +91,7 @@ class Composer:
     def __init__(
         self,
         sender: Mailbox,
-        reply_to: Mailbox | None = None,
+        reply_to: Sequence[Mailbox] = (),
         custom_headers: Iterable[tuple[str, str]] = (),
         *,
         otp_origin: str | None = None,
@@ -144,7 +144,7 @@ class Composer:
         if violations:
             raise _refusal(violations)
         sender = own_sender or self._sender
-        reply_to = own_reply_to or self._reply_to
+        reply_to = [own_reply_to] if own_reply_to else self._reply_to
         frame = self._opaque_frame if opaque else self._frame
         headers = (
             f"Date: {_format_date(date)}\r\n"
@@ -159,7 +159,7 @@ class Composer:
         needs_smtputf8 = (
             to.needs_smtputf8
             or sender.address.needs_smtputf8
-            or (reply_to is not None and reply_to.address.needs_smtputf8)
+            or any(mailbox.address.needs_smtputf8 for mailbox in reply_to)
         )
         octets = headers.encode("utf-8" if needs_smtputf8 else "ascii") + _mime(bodies, message_id, opaque=opaque)
         check_wire(octets)
@@ -176,13 +176,13 @@ class Composer:
         lines = [header_line(name, encode_text(value), opaque=opaque) for name, value in headers]
         return _Frame(
             sender=_mailbox_line("From", self._sender, opaque=opaque),
-            reply_to=_mailbox_line("Reply-To", self._reply_to, opaque=opaque) if self._reply_to else "",
+            reply_to=_mailbox_line("Reply-To", *self._reply_to, opaque=opaque) if self._reply_to else "",
             rest="".join(["Auto-Submitted: auto-generated\r\n", *lines, "MIME-Version: 1.0\r\n"]),  # RFC 3834
         )
 
 
-def _mailbox_line(name: str, mailbox: Mailbox, *, opaque: bool) -> str:
-    return header_line(name, format_mailbox(mailbox), opaque=opaque)
+def _mailbox_line(name: str, *mailboxes: Mailbox, opaque: bool) -> str:
+    return header_line(name, ", ".join(map(format_mailbox, mailboxes)), opaque=opaque)
 
 
 def _texts(template: CompiledTemplate) -> list[tuple[ContentType, PlaceholderText]]:

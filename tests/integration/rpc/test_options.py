@@ -199,3 +199,11 @@ class TestTranscript:
                 await service.send(**CALL, config={"document": document_for(smtp, debug=True, logger=True)})
             assert len(smtp.ledger) == 1
         assert "smtp_transcript" not in [entry["event"] for entry in logs]
+
+
+async def test_answers_may_go_to_several(tmp_path: Path) -> None:
+    async with Inbox() as inbox:
+        document = document_for(inbox, replyTo="Help <help@example.com>, desk@example.com")
+        async with running_service({"default": document}, tmp_path) as service:
+            await service.send(**CALL)
+        assert (await inbox.wait_for_mail()).message["Reply-To"] == "Help <help@example.com>, desk@example.com"

@@ -405,14 +405,17 @@ class TestSender:
     def test_is_a_mailbox(self, sender: str) -> None:
         assert str(connector(fromEmail=sender, replyTo=sender).from_email.address) == "a@b.example"
 
-    @pytest.mark.parametrize(
-        "sender", ["x", "a@b.example, c@d.example", "a@b.example\r\nBcc: c@d.example", "@", "Name"]
-    )
+    @pytest.mark.parametrize("sender", ["x", "a@b.example\r\nBcc: c@d.example", "@", "Name", "a@b.example, x"])
     def test_is_refused_when_it_is_none(self, sender: str) -> None:
         assert errors(check(fromEmail=sender, replyTo=sender)) == [
             ("fromEmail", "INVALID_ADDRESS"),
             ("replyTo", "INVALID_ADDRESS"),
         ]
+
+    def test_is_one_and_answers_may_go_to_several(self) -> None:
+        several = "a@b.example, Doe, John <c@d.example>"
+        assert [mailbox.name for mailbox in connector(replyTo=several).reply_to] == ["", "Doe, John"]
+        assert errors(check(fromEmail=several)) == [("fromEmail", "INVALID_ADDRESS")]
 
     def test_has_no_placeholders(self) -> None:
         checked = check(fromEmail="{{application.name}} <ada@example.com>")

@@ -43,6 +43,7 @@ def again(configuration: Connector) -> Connector:
         {"auth": {}, "ignoreTLS": True},
         {"auth": {}, "host": "::1", "name": "192.0.2.1", "localAddress": "::1"},
         {"auth": {}, "fromEmail": '"A \\"B\\", C" <a@b.example>', "replyTo": "<a@b.example>"},
+        {"auth": {}, "replyTo": 'a@b.example, "A, B" <c@d.example>, Doe, John <e@f.example>'},
         {"auth": {}, "templates": [HTML, *plain_templates()]},
         {"auth": {}, "dnsTimeout": 1234.5, "maxConnections": 2, "maxMessages": 3, "idleTimeout": 1500},
         {"auth": {}, "tls": {"ca": ca_pem(), "minVersion": "TLSv1.3", "rejectUnauthorized": False}},

@@ -57,7 +57,7 @@ class TestVariables:
         assert "MAIL_USER" in the_finding(checked, "auth.user").message
 
     def test_may_be_empty(self, tmp_path: Path) -> None:
-        assert loaded(tmp_path, {"replyTo": "${REPLY_TO}"}, REPLY_TO="").reply_to is None
+        assert loaded(tmp_path, {"replyTo": "${REPLY_TO}"}, REPLY_TO="").reply_to == ()
 
     def test_are_not_looked_for_in_what_they_stand_for(self, tmp_path: Path) -> None:
         auth = loaded(tmp_path, {"auth": {"user": "u", "pass": "${A}"}}, A="${B}", B="no").server.auth

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smtpconnector_server.message.address import AddressError, parse_address, parse_mailbox
+from smtpconnector_server.message.address import AddressError, parse_address, parse_mailbox, parse_mailboxes
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "recipient-policy.json").read_text(encoding="utf-8"))[
     "vectors"
@@ -314,3 +314,44 @@ def test_a_mailbox_of_ours_may_not_mix_scripts_in_a_label(domain: str) -> None:
 )
 def test_scripts_that_a_language_writes_together_are_no_mix(domain: str) -> None:
     parse_mailbox(f"a@{domain}")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a@b.example", [("", "a@b.example")]),
+        ("a@b.example,c@d.example", [("", "a@b.example"), ("", "c@d.example")]),
+        (" A <a@b.example> , <c@d.example>,", [("A", "a@b.example"), ("", "c@d.example")]),
+        ('"Doe, John" <j@b.example>, c@d.example', [("Doe, John", "j@b.example"), ("", "c@d.example")]),
+        ("Doe, John, Dr. <j@b.example>, c@d.example", [("Doe, John, Dr.", "j@b.example"), ("", "c@d.example")]),
+        (r'"a\", <x@y.example>" <j@b.example>', [('a", <x@y.example>', "j@b.example")]),
+        ('"a,b"@c.example', [("", '"a,b"@c.example')]),
+    ],
+)
+def test_mailboxes_are_told_apart_by_commas_outside_of_names(text: str, expected: list[tuple[str, str]]) -> None:
+    assert [(mailbox.name, str(mailbox.address)) for mailbox in parse_mailboxes(text)] == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ",",
+        "a@b.example, x",
+        "x, a@b.example",
+        '"a@b.example, c@d.example',
+        "a@b.example; c@d.example",
+        "a@b.example," * 50,
+    ],
+)
+def test_a_list_with_something_else_in_it_is_none(text: str) -> None:
+    with pytest.raises(AddressError):
+        parse_mailboxes(text)
+
+
+@given(st.text(max_size=60) | st.text(st.sampled_from('a@b.example, "\\<>'), max_size=60))
+@settings(max_examples=100, deadline=None)
+def test_a_text_is_a_list_of_mailboxes_or_none(text: str) -> None:
+    with contextlib.suppress(AddressError):
+        for mailbox in parse_mailboxes(text):
+            assert parse_address(str(mailbox.address)) == mailbox.address

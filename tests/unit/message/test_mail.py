@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
-from smtpconnector_server.message.address import parse_address, parse_mailbox
+from smtpconnector_server.message.address import parse_address, parse_mailbox, parse_mailboxes
 from smtpconnector_server.message.custom_header import HeaderError
 from smtpconnector_server.message.mail import Composer, Mail, new_message_id
 from smtpconnector_server.message.selection import select_template
@@ -46,7 +46,7 @@ def compose(
         "content": "Code {{code}}",
         **changes,
     }
-    composer = Composer(parse_mailbox(sender), parse_mailbox(answers_to) if answers_to else None, headers)
+    composer = Composer(parse_mailbox(sender), parse_mailboxes(answers_to) if answers_to else (), headers)
     return composer.compose(
         compile_template(Template(**fields)),
         parse_address(to),
@@ -106,7 +106,7 @@ def test_a_mail_is_the_one_that_logto_sends(vector: dict[str, Any]) -> None:
         for name, values in config["customHeaders"].items()
         for value in (values if isinstance(values, list) else [values])
     ]
-    composer = Composer(parse_mailbox(config["fromEmail"]), None, headers)
+    composer = Composer(parse_mailbox(config["fromEmail"]), (), headers)
     # The vectors' recipients are single words, which are no addresses.
     to = parse_address(f"{message['to']}@example.com")
     mail = composer.compose(compile_template(template), to, message["payload"], date=DATE, message_id=MESSAGE_ID)
@@ -246,7 +246,7 @@ def test_an_absent_or_empty_sender_is_the_configurations(own: str | None) -> Non
     template = Template(
         usage_type="", content_type=ContentType.PLAIN, subject="", content="", send_from=own, reply_to=own
     )
-    mail = Composer(parse_mailbox("a@b.example"), parse_mailbox("c@d.example")).compose(
+    mail = Composer(parse_mailbox("a@b.example"), parse_mailboxes("c@d.example")).compose(
         compile_template(template),
         parse_address("user@example.com"),
         {"user": {"email": ""}},
@@ -322,7 +322,7 @@ def test_no_value_brings_a_control_character_into_a_body(content_type: ContentTy
 @pytest.mark.parametrize("header", [("X-A\r\nBcc", "x"), ("Bcc", "x"), ("X-A", "x\r\nBcc: e@e.example"), ("", "x")])
 def test_a_composer_takes_no_header_that_cannot_be(header: tuple[str, str]) -> None:
     with pytest.raises(HeaderError):
-        Composer(parse_mailbox("a@b.example"), None, [header])
+        Composer(parse_mailbox("a@b.example"), (), [header])
 
 
 def test_all_violations_are_told_at_once_without_a_value() -> None:
@@ -457,3 +457,21 @@ def test_a_mail_is_read_back_as_it_was_written(
     assert lines_of(text_of(plain)) == lines_of(text)
     assert lines_of(text_of(rich)) == lines_of(html)
     assert message.keys() == OWN_HEADERS
+
+
+@pytest.mark.parametrize("opaque", [False, True])
+def test_answers_may_go_to_several(opaque: bool) -> None:
+    several = 'help@example.com, "Doe, John" <j@example.com>, ' + ", ".join(
+        f"Jõgeva {n} <a{n}@example.com>" for n in range(9)
+    )
+    mail = compose(answers_to=several, opaque=opaque)
+    addresses = read(mail)["Reply-To"].addresses
+    assert [str(address.addr_spec) for address in addresses][:3] == [
+        "help@example.com",
+        "j@example.com",
+        "a0@example.com",
+    ]
+    assert [address.display_name for address in addresses][1:3] == ["Doe, John", "Jõgeva 0"]
+    assert len(addresses) == 11
+    assert not mail.needs_smtputf8
+    assert compose(answers_to="a@b.example, õ@b.example").needs_smtputf8

@@ -49,7 +49,7 @@ def mail(
     to: str = "ada@example.org",
 ) -> Mail:
     template = Template(usage_type="SignIn", content_type=ContentType.HTML, subject="Grüße", content=content)
-    return Composer(parse_mailbox("Jögeva <a@example.com>"), parse_mailbox("b@example.com"), headers).compose(
+    return Composer(parse_mailbox("Jögeva <a@example.com>"), [parse_mailbox("b@example.com")], headers).compose(
         compile_template(template),
         parse_address(to),
         {"code": "123456"},

@@ -177,7 +177,9 @@ class SmtpConfig(_message.Message):
     from_email: _builtins.str
     """from_email is the sender: `a@b.example` or `Name <a@b.example>`. Required. Its address is the envelope's sender too."""
     reply_to: _builtins.str
-    """reply_to is where answers go, in the form of from_email. Absent means that no Reply-To header is written."""
+    """reply_to is where answers go, in the form of from_email; several are separated by commas. Absent means that no
+    Reply-To header is written.
+    """
     client_hostname: _builtins.str
     """client_hostname is the argument of EHLO: an ASCII domain name or an address literal such as `[192.0.2.1]`. Absent
     means the server's own host name.
