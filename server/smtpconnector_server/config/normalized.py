@@ -84,7 +84,7 @@ def _token_source(auth: OAuth2Auth) -> dict[str, Json]:
                 "clientId": grant.client_id,
                 "clientSecret": MASK if grant.client_secret else None,
                 "refreshToken": MASK,
-                "accessUrl": grant.token_url,
+                "accessUrl": _without_query(grant.token_url),
                 "scope": grant.scope,
                 **(_access_token(grant.access_token) if grant.access_token else {}),
             }
@@ -93,14 +93,14 @@ def _token_source(auth: OAuth2Auth) -> dict[str, Json]:
             return {
                 "serviceClient": grant.service_client,
                 "privateKey": key,
-                "accessUrl": grant.token_url,
+                "accessUrl": _without_query(grant.token_url),
                 "scope": grant.scope,
             }
         case ClientCredentialsGrant() as grant:
             return {
                 "clientId": grant.client_id,
                 "clientSecret": MASK,
-                "accessUrl": grant.token_url,
+                "accessUrl": _without_query(grant.token_url),
                 "scope": grant.scope,
             }
 
@@ -191,3 +191,9 @@ def _milliseconds(seconds: float) -> int | float:
 
 def _without_absent(members: dict[str, Any]) -> dict[str, Json]:
     return {key: value for key, value in members.items() if value is not None}
+
+
+def _without_query(url: str) -> str:
+    """Return a URL with its query masked: some end points take keys in it."""
+    address, mark, _ = url.partition("?")
+    return f"{address}{mark}{MASK}" if mark else url

@@ -114,3 +114,26 @@ def test_a_signing_key_is_masked_and_what_it_signs_is_told() -> None:
     key = {"domainName": "example.com", "keySelector": "s", "privateKey": ed25519_pem()}
     shown = normalized(connector(dkim={**key, "headerFieldNames": "From:Subject"}))["dkim"]
     assert shown == {"keys": [{**key, "privateKey": MASK}], "headerFieldNames": "from:subject"}
+
+
+def test_the_query_of_a_token_url_is_masked() -> None:
+    document = {
+        "host": "smtp.example.com",
+        "auth": {
+            "type": "OAuth2",
+            "user": "a@example.com",
+            "clientId": "client",
+            "refreshToken": "refresh",
+            "accessUrl": "https://login.example.com/token?key=CANARY",
+        },
+        "fromEmail": "a@example.com",
+        "templates": [
+            {"usageType": usage_type, "contentType": "text/plain", "subject": "s", "content": "{{code}}"}
+            for usage_type in ("Register", "SignIn", "ForgotPassword", "Generic")
+        ],
+    }
+    connector = read_document(document, origin=Origin.PROFILE).connector
+    assert connector is not None
+    written = normalized(connector)
+    assert "CANARY" not in str(written)
+    assert written["auth"]["accessUrl"] == "https://login.example.com/token?***"  # type: ignore[index, call-overload]
