@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.examples
 
+DOWN_SECONDS = 1.5
 ACCEPTED, REFUSED, USAGE, UNCERTAIN, TRY_LATER = 0, 1, 2, 3, 4
 
 
@@ -95,9 +96,11 @@ async def test_a_service_that_is_down_and_comes_back_gets_the_call(
         port = down.getsockname()[1]
         call = asyncio.create_task(program.send(f"localhost:{port}", "--tls-ca", ca_file, "--token", token))
         attempt, _ = await asyncio.get_running_loop().sock_accept(down)
-    with attempt:  # the first try ends without TLS when the service is up again
+    with attempt:  # ends without a word when the service is up again
         service = running_service({"default": document_for(inbox)}, tmp_path, listen=f"127.0.0.1:{port}", **secured)
         await service.__aenter__()
+        # Longer than gRPC's pause after a failed connection, which can outlast the retries of the Python client.
+        await asyncio.sleep(DOWN_SECONDS)
     try:
         ended = await call
     finally:
