@@ -23,11 +23,19 @@ MAX_REQUEST_OCTETS: Final = 1024 * 1024
 _MAX_METADATA_OCTETS: Final = 8 * 1024
 _MIN_PING_INTERVAL_MS: Final = 30_000
 """Clients may send keepalive pings this often; the bundled one sends every 60 s."""
+_MAX_STREAMS: Final = 2000
+"""Calls at once on one connection; beyond it the client's library waits."""
+_CONNECTION_AGE_MS: Final = 30 * 60 * 1000
+"""After which a client is asked to connect anew, so that new servers and workers get their share."""
+_CONNECTION_AGE_GRACE_MS: Final = 5 * 60 * 1000
 
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_REQUEST_OCTETS),
     ("grpc.max_metadata_size", _MAX_METADATA_OCTETS),
     ("grpc.absolute_max_metadata_size", _MAX_METADATA_OCTETS),
+    ("grpc.max_concurrent_streams", _MAX_STREAMS),
+    ("grpc.max_connection_age_ms", _CONNECTION_AGE_MS),
+    ("grpc.max_connection_age_grace_ms", _CONNECTION_AGE_GRACE_MS),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", _MIN_PING_INTERVAL_MS),
 )
