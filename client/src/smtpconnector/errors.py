@@ -90,7 +90,8 @@ class SmtpConnectorError(Exception):
         self.metadata = dict(metadata or {})
 
     def __str__(self) -> str:
-        told = [f"{found.field}: {found.description}" for found in self.violations if found.description not in self.message]
+        news = [found for found in self.violations if found.description not in self.message]
+        told = [f"{found.field}: {found.description}" for found in news]
         return "; ".join([f"{self.reason or self.code.name}: {self.message}", *told])
 
 
