@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.needs_server("smtp-sink")  # the benchmark looks for its far end, whatever it measures
 def test_the_stages_of_a_mail_can_be_measured() -> None:
     measured = subprocess.run(
         [sys.executable, "-m", "bench", "--quick", "--scene", "stages"],
