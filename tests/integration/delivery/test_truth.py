@@ -47,7 +47,7 @@ async def test_silence_after_the_message_is_told_as_unknown_before_the_deadline(
         SmtpServer(Fault(State.ACCEPTED, stall)) as server,
         running_service({"default": document_for(server)}, tmp_path, grace=0.1) as service,
     ):
-        error = await send_refused(service, seconds=1.0)
+        error = await send_refused(service, seconds=2.0)
         assert (error.code, error.reason) == (grpc.StatusCode.UNKNOWN, "DELIVERY_UNCERTAIN")
         assert (error.metadata["outcome"], error.metadata["stage"]) == ("UNKNOWN", "MESSAGE")
 
@@ -57,7 +57,7 @@ async def test_silence_before_the_message_is_told_as_not_sent_before_the_deadlin
         SmtpServer(Fault(State.RCPT, stall), extensions=()) as server,
         running_service({"default": document_for(server)}, tmp_path) as service,
     ):
-        error = await send_refused(service, seconds=1.0)
+        error = await send_refused(service, seconds=2.0)
         assert (error.code, error.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
         assert (error.metadata["outcome"], error.metadata["stage"]) == ("NOT_SENT", "RCPT")
         assert not server.ledger
@@ -71,7 +71,7 @@ async def test_a_deadline_that_passes_before_the_first_mail_says_where(
         SmtpServer(Fault(state, stall)) as server,
         running_service({"default": document_for(server)}, tmp_path) as service,
     ):
-        error = await send_refused(service, seconds=0.8)
+        error = await send_refused(service, seconds=2.0)
         assert (error.reason, error.metadata["stage"]) == ("DEADLINE_EXCEEDED", stage)
 
 
@@ -87,7 +87,7 @@ async def test_a_late_reply_is_logged(tmp_path: Path) -> None:
             SmtpServer(Fault(State.ACCEPTED, late)) as server,
             running_service({"default": document_for(server)}, tmp_path, grace=5.0) as service,
         ):
-            error = await send_refused(service, seconds=0.5)
+            error = await send_refused(service, seconds=1.5)
             assert error.reason == "DELIVERY_UNCERTAIN"
             released.set()
     late_replies = [entry for entry in logs if entry["event"] == "late_reply"]
