@@ -16,7 +16,7 @@ import structlog
 from smtpconnector_server.config.origin import Origin
 from smtpconnector_server.delivery.sender import Sender
 from smtpconnector_server.reload import ProfileFiles
-from smtpconnector_server.rpc.callers import Callers, read_callers
+from smtpconnector_server.rpc.callers import Callers, CallersFile
 from smtpconnector_server.rpc.certificates import ServerCertificate
 from smtpconnector_server.rpc.configurations import Configurations
 from smtpconnector_server.rpc.limits import Limits, LimitSettings
@@ -152,9 +152,9 @@ def _limits(settings: Settings) -> LimitSettings:
     )
 
 
-def _callers(settings: Settings) -> Callers | None:
+def _callers(settings: Settings) -> Callers | CallersFile | None:
     if settings.auth_tokens is not None:
-        return read_callers(settings.auth_tokens)
+        return CallersFile(settings.auth_tokens)
     return Callers(any_certificate=True) if settings.tls_client_ca is not None else None
 
 

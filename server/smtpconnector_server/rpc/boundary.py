@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from smtpconnector_server.rpc.callers import Callers, Metadata
+    from smtpconnector_server.rpc.callers import Callers, CallersFile, Metadata
     from smtpconnector_server.rpc.events import CallHook
 
     Handler = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
@@ -47,7 +47,7 @@ class BoundaryInterceptor(grpc.aio.ServerInterceptor):
         hook: Told of every call.
     """
 
-    def __init__(self, service_name: str, callers: Callers | None, hook: CallHook) -> None:
+    def __init__(self, service_name: str, callers: Callers | CallersFile | None, hook: CallHook) -> None:
         self._prefix = f"/{service_name}/"
         self._callers = callers
         self._hook = hook
@@ -79,7 +79,11 @@ class BoundaryInterceptor(grpc.aio.ServerInterceptor):
 
 
 def _guarded(
-    behaviour: Handler, decode: Callable[[bytes], Message], method: str, callers: Callers | None, hook: CallHook
+    behaviour: Handler,
+    decode: Callable[[bytes], Message],
+    method: str,
+    callers: Callers | CallersFile | None,
+    hook: CallHook,
 ) -> Handler:
     async def call(octets: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
         metadata = context.invocation_metadata() or ()

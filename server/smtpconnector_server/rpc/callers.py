@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import time
 import tomllib
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
+import structlog
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from smtpconnector_server.failure import Failure, Reason, Stage
@@ -24,9 +26,14 @@ if TYPE_CHECKING:
     Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 
 EVERY_PROFILE: Final = "*"
+_LOOK_SECONDS: Final = 1.0
+"""Between two looks whether the file has changed."""
 _SCHEME: Final = "bearer "
 _MAX_TOKEN_CHARACTERS: Final = 4096
 _SUBJECT_ALTERNATIVE_NAME: Final = "x509_subject_alternative_name"
+
+
+_log = structlog.get_logger()
 
 
 class CallersError(ValueError):
@@ -137,6 +144,55 @@ class Callers:
             if name in self.by_certificate_name:
                 return self.by_certificate_name[name]
         return Principal(name=names[0]) if names and self.any_certificate else None
+
+
+class CallersFile:
+    """The callers of a file, read again when it changes; a new version that cannot be used is logged and not taken.
+
+    Args:
+        file: TOML.
+
+    Raises:
+        CallersError: It cannot be used.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._stamp = _stamp(file)
+        self._looked_at = time.monotonic()
+        self._callers = read_callers(file)
+
+    def identify(self, metadata: Metadata, auth_context: Mapping[str, Iterable[bytes]]) -> Principal:
+        """Return who calls.
+
+        Raises:
+            Failure: UNAUTHENTICATED.
+        """
+        now = time.monotonic()
+        if now - self._looked_at >= _LOOK_SECONDS:
+            self._looked_at = now
+            self._reload()
+        return self._callers.identify(metadata, auth_context)
+
+    def _reload(self) -> None:
+        stamp = _stamp(self._file)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._callers = read_callers(self._file)
+        except CallersError as error:
+            _log.error("callers_refused", error=str(error))
+        else:
+            _log.info("callers_reloaded")
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def read_callers(file: Path) -> Callers:

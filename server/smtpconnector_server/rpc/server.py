@@ -12,7 +12,7 @@ from smtpconnector.v1 import connector_service_pb2, connector_service_pb2_grpc
 from smtpconnector_server.rpc.boundary import BoundaryInterceptor
 
 if TYPE_CHECKING:
-    from smtpconnector_server.rpc.callers import Callers
+    from smtpconnector_server.rpc.callers import Callers, CallersFile
     from smtpconnector_server.rpc.events import CallHook
     from smtpconnector_server.rpc.servicer import ConnectorServicer
 
@@ -54,7 +54,7 @@ class RpcServer:
         listen: str,
         *,
         hook: CallHook,
-        callers: Callers | None = None,
+        callers: Callers | CallersFile | None = None,
         credentials: grpc.ServerCredentials | None = None,
         shares_port: bool = False,
     ) -> None:

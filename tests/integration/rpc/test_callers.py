@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
@@ -188,3 +189,27 @@ async def test_a_new_certificate_counts_from_the_next_connection_on(
         (tmp_path / "server.key").write_text("garbage", encoding="utf-8")
         async with channel_to(server.address, renewed) as after_garbage:
             assert await send(after_garbage, TOKENS["shop"]) is None
+
+
+async def test_a_token_is_changed_while_serving(
+    flags: dict[str, Any], inbox: Inbox, authority: trustme.CA, tmp_path: Path
+) -> None:
+    async def until(token: str, *, is_known: bool) -> None:
+        async with asyncio.timeout(10):
+            while (await send(channel, token) is None) is not is_known:
+                pass
+
+    file = tmp_path / "callers.toml"
+    async with (
+        running_server(load_settings(flags), profiles(inbox, tmp_path)) as server,
+        channel_to(server.address, authority) as channel,
+    ):
+        old = hashlib.sha256(TOKENS["shop"].encode()).hexdigest()
+        new = hashlib.sha256(b"new-token").hexdigest()
+        file.write_text(f'[principals.shop]\ntoken_sha256 = ["{old}", "{new}"]\n', encoding="utf-8")
+        await until("new-token", is_known=True)
+        assert await send(channel, TOKENS["shop"]) is None
+        file.write_text(f'[principals.shop]\ntoken_sha256 = ["{new}"]\n', encoding="utf-8")
+        await until(TOKENS["shop"], is_known=False)
+        file.write_text("garbage", encoding="utf-8")
+        assert await send(channel, "new-token") is None
