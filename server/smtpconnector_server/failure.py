@@ -37,6 +37,8 @@ class Stage(_UpperName):
     REQUEST = auto()
     CONFIG = auto()
     COMPOSE = auto()
+    STORE = auto()
+    """Writing the message to the store, or reading what the store keeps of it."""
     POOL = auto()
     """Waiting for a connection of the pool."""
     RESOLVE = auto()
@@ -104,6 +106,14 @@ class Reason(_UpperName):
     SMTP_MESSAGE_DEFERRED = auto()
     SMTP_PROTOCOL_ERROR = auto()
     DELIVERY_UNCERTAIN = auto()
+    REQUEST_ID_CONFLICT = auto()
+    STORE_UNAVAILABLE = auto()
+    DELIVERY_PENDING = auto()
+    DELIVERY_EXPIRED = auto()
+    DELIVERY_CANCELLED = auto()
+    DELIVERY_SUPERSEDED = auto()
+    DELIVERY_NOT_FOUND = auto()
+    DELIVERY_STATE_CONFLICT = auto()
 
 
 @dataclass(frozen=True, slots=True)

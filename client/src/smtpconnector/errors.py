@@ -163,6 +163,26 @@ class DeliveryUncertain(SmtpConnectorError):
     """The mail may or may not have been sent, and nobody can know: a second attempt may send it twice."""
 
 
+class DeliveryExpired(SmtpConnectorError):
+    """The mail's ``expire_time`` passed before it was sent, and it never will be: make a new one."""
+
+
+class DeliveryWithdrawn(SmtpConnectorError):
+    """The mail was cancelled, or a newer one took its place, before it was sent."""
+
+
+class DeliveryNotFound(SmtpConnectorError):
+    """The service keeps no such mail of this caller."""
+
+
+class DeliveryStateConflict(SmtpConnectorError):
+    """The mail's state does not allow this, such as cancelling one that was sent."""
+
+
+class RequestIdConflict(InvalidRequest):
+    """The ``request_id`` has served for another request: each mail needs one of its own."""
+
+
 class NotImplementedByServer(SmtpConnectorError):
     """This server does not have the method or the feature yet."""
 
@@ -218,6 +238,14 @@ _BY_REASON: dict[str, type[SmtpConnectorError]] = {
     "SMTP_MESSAGE_DEFERRED": Unavailable,
     "SMTP_PROTOCOL_ERROR": InternalError,
     "DELIVERY_UNCERTAIN": DeliveryUncertain,
+    "REQUEST_ID_CONFLICT": RequestIdConflict,
+    "STORE_UNAVAILABLE": Unavailable,
+    "DELIVERY_PENDING": DeliveryUncertain,
+    "DELIVERY_EXPIRED": DeliveryExpired,
+    "DELIVERY_CANCELLED": DeliveryWithdrawn,
+    "DELIVERY_SUPERSEDED": DeliveryWithdrawn,
+    "DELIVERY_NOT_FOUND": DeliveryNotFound,
+    "DELIVERY_STATE_CONFLICT": DeliveryStateConflict,
 }
 
 _BY_CODE: dict[grpc.StatusCode, type[SmtpConnectorError]] = {

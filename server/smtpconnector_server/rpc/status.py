@@ -72,6 +72,14 @@ CODES: Final[dict[Reason, grpc.StatusCode]] = {
     Reason.SMTP_MESSAGE_DEFERRED: _Code.UNAVAILABLE,
     Reason.SMTP_PROTOCOL_ERROR: _Code.INTERNAL,
     Reason.DELIVERY_UNCERTAIN: _Code.UNKNOWN,
+    Reason.REQUEST_ID_CONFLICT: _Code.ALREADY_EXISTS,
+    Reason.STORE_UNAVAILABLE: _Code.UNAVAILABLE,
+    Reason.DELIVERY_PENDING: _Code.DEADLINE_EXCEEDED,
+    Reason.DELIVERY_EXPIRED: _Code.DEADLINE_EXCEEDED,
+    Reason.DELIVERY_CANCELLED: _Code.ABORTED,
+    Reason.DELIVERY_SUPERSEDED: _Code.ABORTED,
+    Reason.DELIVERY_NOT_FOUND: _Code.NOT_FOUND,
+    Reason.DELIVERY_STATE_CONFLICT: _Code.FAILED_PRECONDITION,
 }
 """UNAVAILABLE only where the message was certainly not sent: standard retry policies rely on it (AIP-194)."""
 

@@ -23,12 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from smtpconnector.v1 import config_pb2 as smtpconnector_dot_v1_dot_config__pb2
+from smtpconnector.v1 import delivery_pb2 as smtpconnector_dot_v1_dot_delivery__pb2
 from smtpconnector.v1 import metadata_pb2 as smtpconnector_dot_v1_dot_metadata__pb2
 from smtpconnector.v1 import validation_pb2 as smtpconnector_dot_v1_dot_validation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(smtpconnector/v1/connector_service.proto\x12\x10smtpconnector.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1dsmtpconnector/v1/config.proto\x1a\x1fsmtpconnector/v1/metadata.proto\x1a!smtpconnector/v1/validation.proto\"\x14\n\x12GetMetadataRequest\"\xa0\x05\n\x13GetMetadataResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x10\n\x08platform\x18\x03 \x01(\t\x12=\n\x04name\x18\x04 \x03(\x0b\x32/.smtpconnector.v1.GetMetadataResponse.NameEntry\x12K\n\x0b\x64\x65scription\x18\x05 \x03(\x0b\x32\x36.smtpconnector.v1.GetMetadataResponse.DescriptionEntry\x12\x41\n\x06readme\x18\x06 \x03(\x0b\x32\x31.smtpconnector.v1.GetMetadataResponse.ReadmeEntry\x12\x0c\n\x04logo\x18\x07 \x01(\t\x12\x11\n\tlogo_dark\x18\x08 \x01(\t\x12.\n\nform_items\x18\t \x03(\x0b\x32\x1a.smtpconnector.v1.FormItem\x12.\n\rconfig_schema\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x30\n\x0f\x63onfig_template\x18\x0b \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x31\n\x07presets\x18\x0c \x03(\x0b\x32 .smtpconnector.v1.ProviderPreset\x12\x16\n\x0eserver_version\x18\r \x01(\t\x1a+\n\tNameEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x32\n\x10\x44\x65scriptionEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bReadmeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"~\n\x15ValidateConfigRequest\x12\x31\n\x06\x63onfig\x18\x01 \x01(\x0b\x32!.smtpconnector.v1.ConnectorConfig\x12&\n\x05\x64\x65pth\x18\x02 \x01(\x0e\x32\x17.smtpconnector.v1.Depth\x12\n\n\x02to\x18\x03 \x01(\t\"\xde\x01\n\x16ValidateConfigResponse\x12\r\n\x05valid\x18\x01 \x01(\x08\x12+\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x19.smtpconnector.v1.Finding\x12%\n\x05steps\x18\x03 \x03(\x0b\x32\x16.smtpconnector.v1.Step\x12+\n\nnormalized\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x34\n\x0c\x63\x61pabilities\x18\x05 \x01(\x0b\x32\x1e.smtpconnector.v1.Capabilities\"\xf7\x01\n\x12SendMessageRequest\x12\n\n\x02to\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12(\n\x07payload\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x31\n\x06\x63onfig\x18\x04 \x01(\x0b\x32!.smtpconnector.v1.ConnectorConfig\x12,\n\x08template\x18\x05 \x01(\x0b\x32\x1a.smtpconnector.v1.Template\x12\x11\n\tclient_ip\x18\x06 \x01(\t\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\x12\x12\n\nrequest_id\x18\x08 \x01(\t\"\x89\x01\n\x13SendMessageResponse\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12*\n\x05reply\x18\x02 \x01(\x0b\x32\x1b.smtpconnector.v1.SmtpReply\x12\x12\n\nusage_type\x18\x03 \x01(\t\x12\x0c\n\x04host\x18\x04 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\r\">\n\tSmtpReply\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\x15\n\renhanced_code\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t2\xb9\x02\n\x10\x43onnectorService\x12_\n\x0bGetMetadata\x12$.smtpconnector.v1.GetMetadataRequest\x1a%.smtpconnector.v1.GetMetadataResponse\"\x03\x90\x02\x01\x12h\n\x0eValidateConfig\x12\'.smtpconnector.v1.ValidateConfigRequest\x1a(.smtpconnector.v1.ValidateConfigResponse\"\x03\x90\x02\x01\x12Z\n\x0bSendMessage\x12$.smtpconnector.v1.SendMessageRequest\x1a%.smtpconnector.v1.SendMessageResponseB\x8d\x01\n\x10smtpconnector.v1B\x15\x43onnectorServiceProtoP\x01Z smtpconnector/v1;smtpconnectorv1\xa2\x02\x03SMC\xaa\x02\x10SmtpConnector.V1\xca\x02\x10SmtpConnector\\V1\xea\x02\x11SmtpConnector::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(smtpconnector/v1/connector_service.proto\x12\x10smtpconnector.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dsmtpconnector/v1/config.proto\x1a\x1fsmtpconnector/v1/delivery.proto\x1a\x1fsmtpconnector/v1/metadata.proto\x1a!smtpconnector/v1/validation.proto\"\x14\n\x12GetMetadataRequest\"\xa0\x05\n\x13GetMetadataResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x10\n\x08platform\x18\x03 \x01(\t\x12=\n\x04name\x18\x04 \x03(\x0b\x32/.smtpconnector.v1.GetMetadataResponse.NameEntry\x12K\n\x0b\x64\x65scription\x18\x05 \x03(\x0b\x32\x36.smtpconnector.v1.GetMetadataResponse.DescriptionEntry\x12\x41\n\x06readme\x18\x06 \x03(\x0b\x32\x31.smtpconnector.v1.GetMetadataResponse.ReadmeEntry\x12\x0c\n\x04logo\x18\x07 \x01(\t\x12\x11\n\tlogo_dark\x18\x08 \x01(\t\x12.\n\nform_items\x18\t \x03(\x0b\x32\x1a.smtpconnector.v1.FormItem\x12.\n\rconfig_schema\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x30\n\x0f\x63onfig_template\x18\x0b \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x31\n\x07presets\x18\x0c \x03(\x0b\x32 .smtpconnector.v1.ProviderPreset\x12\x16\n\x0eserver_version\x18\r \x01(\t\x1a+\n\tNameEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x32\n\x10\x44\x65scriptionEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bReadmeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"~\n\x15ValidateConfigRequest\x12\x31\n\x06\x63onfig\x18\x01 \x01(\x0b\x32!.smtpconnector.v1.ConnectorConfig\x12&\n\x05\x64\x65pth\x18\x02 \x01(\x0e\x32\x17.smtpconnector.v1.Depth\x12\n\n\x02to\x18\x03 \x01(\t\"\xde\x01\n\x16ValidateConfigResponse\x12\r\n\x05valid\x18\x01 \x01(\x08\x12+\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x19.smtpconnector.v1.Finding\x12%\n\x05steps\x18\x03 \x03(\x0b\x32\x16.smtpconnector.v1.Step\x12+\n\nnormalized\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x34\n\x0c\x63\x61pabilities\x18\x05 \x01(\x0b\x32\x1e.smtpconnector.v1.Capabilities\"\xb3\x03\n\x12SendMessageRequest\x12\n\n\x02to\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12(\n\x07payload\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x31\n\x06\x63onfig\x18\x04 \x01(\x0b\x32!.smtpconnector.v1.ConnectorConfig\x12,\n\x08template\x18\x05 \x01(\x0b\x32\x1a.smtpconnector.v1.Template\x12\x11\n\tclient_ip\x18\x06 \x01(\t\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x35\n\rdelivery_mode\x18\t \x01(\x0e\x32\x1e.smtpconnector.v1.DeliveryMode\x12/\n\x0b\x65xpire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rsupersede_key\x18\x0b \x01(\t\x12;\n\x10uncertain_policy\x18\x0c \x01(\x0e\x32!.smtpconnector.v1.UncertainPolicy\"\xce\x01\n\x13SendMessageResponse\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12*\n\x05reply\x18\x02 \x01(\x0b\x32\x1b.smtpconnector.v1.SmtpReply\x12\x12\n\nusage_type\x18\x03 \x01(\t\x12\x0c\n\x04host\x18\x04 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\r\x12\x13\n\x0b\x64\x65livery_id\x18\x06 \x01(\t\x12.\n\x05state\x18\x07 \x01(\x0e\x32\x1f.smtpconnector.v1.DeliveryState\">\n\tSmtpReply\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\x15\n\renhanced_code\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t2\xb9\x02\n\x10\x43onnectorService\x12_\n\x0bGetMetadata\x12$.smtpconnector.v1.GetMetadataRequest\x1a%.smtpconnector.v1.GetMetadataResponse\"\x03\x90\x02\x01\x12h\n\x0eValidateConfig\x12\'.smtpconnector.v1.ValidateConfigRequest\x1a(.smtpconnector.v1.ValidateConfigResponse\"\x03\x90\x02\x01\x12Z\n\x0bSendMessage\x12$.smtpconnector.v1.SendMessageRequest\x1a%.smtpconnector.v1.SendMessageResponseB\x8d\x01\n\x10smtpconnector.v1B\x15\x43onnectorServiceProtoP\x01Z smtpconnector/v1;smtpconnectorv1\xa2\x02\x03SMC\xaa\x02\x10SmtpConnector.V1\xca\x02\x10SmtpConnector\\V1\xea\x02\x11SmtpConnector::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,26 +48,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONNECTORSERVICE'].methods_by_name['GetMetadata']._serialized_options = b'\220\002\001'
   _globals['_CONNECTORSERVICE'].methods_by_name['ValidateConfig']._loaded_options = None
   _globals['_CONNECTORSERVICE'].methods_by_name['ValidateConfig']._serialized_options = b'\220\002\001'
-  _globals['_GETMETADATAREQUEST']._serialized_start=191
-  _globals['_GETMETADATAREQUEST']._serialized_end=211
-  _globals['_GETMETADATARESPONSE']._serialized_start=214
-  _globals['_GETMETADATARESPONSE']._serialized_end=886
-  _globals['_GETMETADATARESPONSE_NAMEENTRY']._serialized_start=744
-  _globals['_GETMETADATARESPONSE_NAMEENTRY']._serialized_end=787
-  _globals['_GETMETADATARESPONSE_DESCRIPTIONENTRY']._serialized_start=789
-  _globals['_GETMETADATARESPONSE_DESCRIPTIONENTRY']._serialized_end=839
-  _globals['_GETMETADATARESPONSE_READMEENTRY']._serialized_start=841
-  _globals['_GETMETADATARESPONSE_READMEENTRY']._serialized_end=886
-  _globals['_VALIDATECONFIGREQUEST']._serialized_start=888
-  _globals['_VALIDATECONFIGREQUEST']._serialized_end=1014
-  _globals['_VALIDATECONFIGRESPONSE']._serialized_start=1017
-  _globals['_VALIDATECONFIGRESPONSE']._serialized_end=1239
-  _globals['_SENDMESSAGEREQUEST']._serialized_start=1242
-  _globals['_SENDMESSAGEREQUEST']._serialized_end=1489
-  _globals['_SENDMESSAGERESPONSE']._serialized_start=1492
-  _globals['_SENDMESSAGERESPONSE']._serialized_end=1629
-  _globals['_SMTPREPLY']._serialized_start=1631
-  _globals['_SMTPREPLY']._serialized_end=1693
-  _globals['_CONNECTORSERVICE']._serialized_start=1696
-  _globals['_CONNECTORSERVICE']._serialized_end=2009
+  _globals['_GETMETADATAREQUEST']._serialized_start=257
+  _globals['_GETMETADATAREQUEST']._serialized_end=277
+  _globals['_GETMETADATARESPONSE']._serialized_start=280
+  _globals['_GETMETADATARESPONSE']._serialized_end=952
+  _globals['_GETMETADATARESPONSE_NAMEENTRY']._serialized_start=810
+  _globals['_GETMETADATARESPONSE_NAMEENTRY']._serialized_end=853
+  _globals['_GETMETADATARESPONSE_DESCRIPTIONENTRY']._serialized_start=855
+  _globals['_GETMETADATARESPONSE_DESCRIPTIONENTRY']._serialized_end=905
+  _globals['_GETMETADATARESPONSE_READMEENTRY']._serialized_start=907
+  _globals['_GETMETADATARESPONSE_READMEENTRY']._serialized_end=952
+  _globals['_VALIDATECONFIGREQUEST']._serialized_start=954
+  _globals['_VALIDATECONFIGREQUEST']._serialized_end=1080
+  _globals['_VALIDATECONFIGRESPONSE']._serialized_start=1083
+  _globals['_VALIDATECONFIGRESPONSE']._serialized_end=1305
+  _globals['_SENDMESSAGEREQUEST']._serialized_start=1308
+  _globals['_SENDMESSAGEREQUEST']._serialized_end=1743
+  _globals['_SENDMESSAGERESPONSE']._serialized_start=1746
+  _globals['_SENDMESSAGERESPONSE']._serialized_end=1952
+  _globals['_SMTPREPLY']._serialized_start=1954
+  _globals['_SMTPREPLY']._serialized_end=2016
+  _globals['_CONNECTORSERVICE']._serialized_start=2019
+  _globals['_CONNECTORSERVICE']._serialized_end=2332
 # @@protoc_insertion_point(module_scope)

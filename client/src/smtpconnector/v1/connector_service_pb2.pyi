@@ -7,8 +7,10 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from smtpconnector.v1 import config_pb2 as _config_pb2
+from smtpconnector.v1 import delivery_pb2 as _delivery_pb2
 from smtpconnector.v1 import metadata_pb2 as _metadata_pb2
 from smtpconnector.v1 import validation_pb2 as _validation_pb2
 import builtins as _builtins
@@ -277,6 +279,10 @@ class SendMessageRequest(_message.Message):
     CLIENT_IP_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DELIVERY_MODE_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    SUPERSEDE_KEY_FIELD_NUMBER: _builtins.int
+    UNCERTAIN_POLICY_FIELD_NUMBER: _builtins.int
     to: _builtins.str
     """to is the recipient: exactly one address such as `user@example.com`, without a display name. Required. At most 254
     octets.
@@ -295,8 +301,24 @@ class SendMessageRequest(_message.Message):
     and sends nothing. The response then holds message_id, usage_type and host only. False by default.
     """
     request_id: _builtins.str
-    """request_id will make a repeated request safe (AIP-155). Reserved: until the server has a store that can guarantee
-    it, a request that sets it fails with UNIMPLEMENTED, reason NOT_IMPLEMENTED.
+    """request_id makes the request safe to repeat (AIP-155): however often the same request comes with the same
+    request_id, one mail is sent, across crashes, broken connections and all servers of one store. A repeat joins the
+    one that is running, or gets its answer; one that ended with the mail not sent is tried anew. Another request with
+    the same request_id fails with ALREADY_EXISTS, reason REQUEST_ID_CONFLICT. It belongs to the caller who sent it, and
+    is remembered for the server's retention, a week by default, after the mail's end. At most 128 characters of
+    printable ASCII; a UUID is a good choice. Empty, the default, promises nothing for repeats. Needs a server with a
+    store, else the request fails with UNIMPLEMENTED, reason NOT_IMPLEMENTED.
+    """
+    delivery_mode: _delivery_pb2.DeliveryMode.ValueType
+    """delivery_mode is what the answer waits for. DELIVERY_MODE_WAIT by default."""
+    supersede_key: _builtins.str
+    """supersede_key cancels the caller's older messages with the same key that have not left yet, such as the codes before
+    this one: they end as DELIVERY_STATE_SUPERSEDED. At most 128 characters of printable ASCII. Empty, the default,
+    cancels none. Needs a server with a store.
+    """
+    uncertain_policy: _delivery_pb2.UncertainPolicy.ValueType
+    """uncertain_policy is what becomes of the message when the SMTP server's reply to it is lost. UNCERTAIN_POLICY_HOLD by
+    default.
     """
     @_builtins.property
     def payload(self) -> _struct_pb2.Struct:
@@ -314,6 +336,13 @@ class SendMessageRequest(_message.Message):
         Absent means the configuration's.
         """
 
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """expire_time is after when the mail is useless, such as the end of its code: it never leaves after it. It ends as
+        DELIVERY_STATE_EXPIRED, or fails with DEADLINE_EXCEEDED, reason DELIVERY_EXPIRED. At most 7 days ahead. Absent means
+        the call's deadline with DELIVERY_MODE_WAIT, 24 hours with DELIVERY_MODE_ENQUEUE.
+        """
+
     def __init__(
         self,
         *,
@@ -325,10 +354,14 @@ class SendMessageRequest(_message.Message):
         client_ip: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        delivery_mode: _delivery_pb2.DeliveryMode.ValueType = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        supersede_key: _builtins.str = ...,
+        uncertain_policy: _delivery_pb2.UncertainPolicy.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "payload", b"payload", "template", b"template"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "expire_time", b"expire_time", "payload", b"payload", "template", b"template"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_ip", b"client_ip", "config", b"config", "payload", b"payload", "request_id", b"request_id", "template", b"template", "to", b"to", "type", b"type", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_ip", b"client_ip", "config", b"config", "delivery_mode", b"delivery_mode", "expire_time", b"expire_time", "payload", b"payload", "request_id", b"request_id", "supersede_key", b"supersede_key", "template", b"template", "to", b"to", "type", b"type", "uncertain_policy", b"uncertain_policy", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -336,7 +369,9 @@ Global___SendMessageRequest: _TypeAlias = SendMessageRequest  # noqa: Y015
 
 @_typing.final
 class SendMessageResponse(_message.Message):
-    """SendMessageResponse is the response of ConnectorService.SendMessage: the SMTP server accepted the message."""
+    """SendMessageResponse is the response of ConnectorService.SendMessage: the SMTP server accepted the message, or with
+    DELIVERY_MODE_ENQUEUE, this service did.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -345,6 +380,8 @@ class SendMessageResponse(_message.Message):
     USAGE_TYPE_FIELD_NUMBER: _builtins.int
     HOST_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
+    DELIVERY_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     """message_id is the mail's Message-ID header, angle brackets included."""
     usage_type: _builtins.str
@@ -354,10 +391,18 @@ class SendMessageResponse(_message.Message):
     host: _builtins.str
     """host is the SMTP server that the mail was for."""
     attempts: _builtins.int
-    """attempts is how many connections were tried, 1 or more. 0 with validate_only."""
+    """attempts is how many connections were tried, 1 or more. 0 with validate_only, and with DELIVERY_MODE_ENQUEUE."""
+    delivery_id: _builtins.str
+    """delivery_id is the message's name in the store, for DeliveryService. Empty when the message is not in the store."""
+    state: _delivery_pb2.DeliveryState.ValueType
+    """state is the message's state in the store. Unspecified when the message is not in the store. A repeated request
+    with DELIVERY_MODE_ENQUEUE is answered with the state of the first, whatever it is.
+    """
     @_builtins.property
     def reply(self) -> Global___SmtpReply:
-        """reply is the SMTP server's reply to the end of the message. Absent with validate_only."""
+        """reply is the SMTP server's reply to the end of the message. Absent with validate_only, and with
+        DELIVERY_MODE_ENQUEUE until the message is sent.
+        """
 
     def __init__(
         self,
@@ -367,10 +412,12 @@ class SendMessageResponse(_message.Message):
         usage_type: _builtins.str = ...,
         host: _builtins.str = ...,
         attempts: _builtins.int = ...,
+        delivery_id: _builtins.str = ...,
+        state: _delivery_pb2.DeliveryState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reply", b"reply"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "host", b"host", "message_id", b"message_id", "reply", b"reply", "usage_type", b"usage_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "delivery_id", b"delivery_id", "host", b"host", "message_id", b"message_id", "reply", b"reply", "state", b"state", "usage_type", b"usage_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -195,6 +195,37 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     octet of the message; the mail may or may not arrive. Outcome UNKNOWN. Retry: never by policy: it may send the mail
     twice.
     """
+    ERROR_REASON_REQUEST_ID_CONFLICT: _ErrorReason.ValueType  # 47
+    """ERROR_REASON_REQUEST_ID_CONFLICT (ALREADY_EXISTS): the request_id has served for another request; BadRequest names
+    it. Outcome NOT_SENT. Retry: no.
+    """
+    ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 48
+    """ERROR_REASON_STORE_UNAVAILABLE (UNAVAILABLE): the server's store could not take the message, or could not be asked.
+    Outcome NOT_SENT. Retry: yes.
+    """
+    ERROR_REASON_DELIVERY_PENDING: _ErrorReason.ValueType  # 49
+    """ERROR_REASON_DELIVERY_PENDING (DEADLINE_EXCEEDED): the caller's deadline passed while the message, which another
+    call or another server is sending, had no end yet. Outcome UNKNOWN. Retry: the same request with the same
+    request_id, or DeliveryService.GetDelivery.
+    """
+    ERROR_REASON_DELIVERY_EXPIRED: _ErrorReason.ValueType  # 50
+    """ERROR_REASON_DELIVERY_EXPIRED (DEADLINE_EXCEEDED): expire_time passed before the last octet of the message was sent.
+    Outcome NOT_SENT. Retry: no.
+    """
+    ERROR_REASON_DELIVERY_CANCELLED: _ErrorReason.ValueType  # 51
+    """ERROR_REASON_DELIVERY_CANCELLED (ABORTED): DeliveryService.CancelDelivery cancelled the message. Outcome NOT_SENT.
+    Retry: no.
+    """
+    ERROR_REASON_DELIVERY_SUPERSEDED: _ErrorReason.ValueType  # 52
+    """ERROR_REASON_DELIVERY_SUPERSEDED (ABORTED): a newer message with the same supersede_key took its place. Outcome
+    NOT_SENT. Retry: no.
+    """
+    ERROR_REASON_DELIVERY_NOT_FOUND: _ErrorReason.ValueType  # 53
+    """ERROR_REASON_DELIVERY_NOT_FOUND (NOT_FOUND): the store keeps no such message of this caller. Retry: no."""
+    ERROR_REASON_DELIVERY_STATE_CONFLICT: _ErrorReason.ValueType  # 54
+    """ERROR_REASON_DELIVERY_STATE_CONFLICT (FAILED_PRECONDITION): the message's state does not allow it, such as
+    cancelling one that was sent. Retry: no.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason lists every value of google.rpc.ErrorInfo.reason in the domain "smtpconnector.v1". On the wire a reason is
@@ -392,5 +423,36 @@ ERROR_REASON_DELIVERY_UNCERTAIN: ErrorReason.ValueType  # 46
 """ERROR_REASON_DELIVERY_UNCERTAIN (UNKNOWN): the connection broke, went silent or broke the protocol after the last
 octet of the message; the mail may or may not arrive. Outcome UNKNOWN. Retry: never by policy: it may send the mail
 twice.
+"""
+ERROR_REASON_REQUEST_ID_CONFLICT: ErrorReason.ValueType  # 47
+"""ERROR_REASON_REQUEST_ID_CONFLICT (ALREADY_EXISTS): the request_id has served for another request; BadRequest names
+it. Outcome NOT_SENT. Retry: no.
+"""
+ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 48
+"""ERROR_REASON_STORE_UNAVAILABLE (UNAVAILABLE): the server's store could not take the message, or could not be asked.
+Outcome NOT_SENT. Retry: yes.
+"""
+ERROR_REASON_DELIVERY_PENDING: ErrorReason.ValueType  # 49
+"""ERROR_REASON_DELIVERY_PENDING (DEADLINE_EXCEEDED): the caller's deadline passed while the message, which another
+call or another server is sending, had no end yet. Outcome UNKNOWN. Retry: the same request with the same
+request_id, or DeliveryService.GetDelivery.
+"""
+ERROR_REASON_DELIVERY_EXPIRED: ErrorReason.ValueType  # 50
+"""ERROR_REASON_DELIVERY_EXPIRED (DEADLINE_EXCEEDED): expire_time passed before the last octet of the message was sent.
+Outcome NOT_SENT. Retry: no.
+"""
+ERROR_REASON_DELIVERY_CANCELLED: ErrorReason.ValueType  # 51
+"""ERROR_REASON_DELIVERY_CANCELLED (ABORTED): DeliveryService.CancelDelivery cancelled the message. Outcome NOT_SENT.
+Retry: no.
+"""
+ERROR_REASON_DELIVERY_SUPERSEDED: ErrorReason.ValueType  # 52
+"""ERROR_REASON_DELIVERY_SUPERSEDED (ABORTED): a newer message with the same supersede_key took its place. Outcome
+NOT_SENT. Retry: no.
+"""
+ERROR_REASON_DELIVERY_NOT_FOUND: ErrorReason.ValueType  # 53
+"""ERROR_REASON_DELIVERY_NOT_FOUND (NOT_FOUND): the store keeps no such message of this caller. Retry: no."""
+ERROR_REASON_DELIVERY_STATE_CONFLICT: ErrorReason.ValueType  # 54
+"""ERROR_REASON_DELIVERY_STATE_CONFLICT (FAILED_PRECONDITION): the message's state does not allow it, such as
+cancelling one that was sent. Retry: no.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
