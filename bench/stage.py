@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from bench.result import Results
 
-    from smtpconnector_server.delivery.composition import Wish
+    from smtpconnector_server.delivery.composition import MailRequest
     from smtpconnector_server.message.mail import Mail
     from smtpconnector_server.message.template import CompiledTemplate
 
@@ -66,19 +66,20 @@ class Stages:
 def _stages() -> dict[str, Callable[[], object]]:
     html, html_frame = html_template()
     document = profile(25, html)
-    text_wish = mapping.to_wish(pb.SendMessageRequest.FromString(TEXT_FRAME[_HEAD:]))
-    html_request = pb.SendMessageRequest.FromString(html_frame[_HEAD:])
-    html_wish = mapping.to_wish(html_request)
+    text_octets = TEXT_FRAME[_HEAD:]
+    text_request = mapping.to_mail_request(pb.SendMessageRequest.FromString(text_octets))
+    html_message = pb.SendMessageRequest.FromString(html_frame[_HEAD:])
+    html_request = mapping.to_mail_request(html_message)
     text_template, html_template_ = _template(TEXT), _template(html)
     text, compiled = compile_template(text_template), compile_template(html_template_)
     composer = Composer(parse_mailbox(document["fromEmail"]))
-    mail = _compose(composer, text, text_wish)
+    mail = _compose(composer, text, text_request)
     return {
-        "decode a request": lambda: pb.SendMessageRequest.FromString(TEXT_FRAME[_HEAD:]),
-        "check and map a request": lambda: mapping.to_wish(pb.SendMessageRequest.FromString(TEXT_FRAME[_HEAD:])),
-        "check and map 60 values": lambda: mapping.to_wish(html_request),
-        "compose a text mail": lambda: _compose(composer, text, text_wish),
-        "compose an HTML mail of 60 values": lambda: _compose(composer, compiled, html_wish),
+        "decode a request": lambda: pb.SendMessageRequest.FromString(text_octets),
+        "check and map a request": lambda: mapping.to_mail_request(pb.SendMessageRequest.FromString(text_octets)),
+        "check and map 60 values": lambda: mapping.to_mail_request(html_message),
+        "compose a text mail": lambda: _compose(composer, text, text_request),
+        "compose an HTML mail of 60 values": lambda: _compose(composer, compiled, html_request),
         "compile an HTML template": lambda: compile_template(html_template_),
         "the SMTP transaction": lambda: _transact(mail),
         "read five replies": _read,
@@ -95,9 +96,9 @@ def _template(written: dict[str, str]) -> Template:
     )
 
 
-def _compose(composer: Composer, template: CompiledTemplate, wish: Wish) -> Mail:
+def _compose(composer: Composer, template: CompiledTemplate, request: MailRequest) -> Mail:
     message_id = new_message_id("example.com")
-    return composer.compose(template, wish.to, wish.payload, date=time.time(), message_id=message_id)
+    return composer.compose(template, request.to, request.payload, date=time.time(), message_id=message_id)
 
 
 def _transact(mail: Mail) -> None:

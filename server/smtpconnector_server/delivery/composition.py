@@ -1,4 +1,4 @@
-"""From the wish for a mail to a mail that is ready to go: which template, which values, which server."""
+"""From a mail that is asked for to one that is ready to go: which template, which values, which server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class MailRequest:
     """A mail that somebody asks for."""
 
     to: Address
@@ -52,19 +52,19 @@ class Composed:
         return Origin.of(self.profile)
 
 
-async def compose(wish: Wish, prepared: Prepared) -> Composed:
-    """Return the mail that a wish makes with a configuration, signed where the configuration has keys.
+async def compose(request: MailRequest, prepared: Prepared) -> Composed:
+    """Return the mail that a request makes with a configuration, signed where the configuration has keys.
 
     Raises:
         Failure: TEMPLATE_NOT_FOUND, or INVALID_REQUEST with all violations.
     """
-    template = _template(wish, prepared)
+    template = _template(request, prepared)
     connector = prepared.connector
     sender = connector.from_email.address
     mail = prepared.composer.compose(
         template,
-        wish.to,
-        wish.payload,
+        request.to,
+        request.payload,
         date=time.time(),
         message_id=new_message_id(sender.ascii_domain),
         opaque=connector.server.single_flight,
@@ -80,12 +80,12 @@ async def compose(wish: Wish, prepared: Prepared) -> Composed:
     )
 
 
-def _template(wish: Wish, prepared: Prepared) -> CompiledTemplate:
-    if wish.template is None:
-        locale = wish.payload.get("locale")
-        return select_template(prepared.templates, wish.usage_type, locale if isinstance(locale, str) else None)
+def _template(request: MailRequest, prepared: Prepared) -> CompiledTemplate:
+    if request.template is None:
+        locale = request.payload.get("locale")
+        return select_template(prepared.templates, request.usage_type, locale if isinstance(locale, str) else None)
     try:
-        return compile_template(wish.template)
+        return compile_template(request.template)
     except TemplateError as error:
         raise Failure(
             Reason.INVALID_REQUEST,

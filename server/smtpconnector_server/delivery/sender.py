@@ -38,7 +38,7 @@ class Sent:
     """Connections tried, 1 or more."""
 
 
-class _Shipment:
+class _Sending:
     """One message on its way: its attempts, and whether its last octet may have left."""
 
     def __init__(self, composed: Composed, pool: SessionPool, on_commit: Callable[[], Awaitable[None]]) -> None:
@@ -116,33 +116,33 @@ class Sender:
         Raises:
             Failure: The message was not accepted, or its outcome is unknown.
         """
-        shipment = _Shipment(composed, self._pools[composed.origin], on_commit)
+        sending = _Sending(composed, self._pools[composed.origin], on_commit)
         began = time.monotonic()
         try:
-            sent = await self._outcome(shipment, within)
+            sent = await self._outcome(sending, within)
         except Failure as failure:
-            self._hook(MailEnded(composed.profile, failure, shipment.attempts, time.monotonic() - began))
+            self._hook(MailEnded(composed.profile, failure, sending.attempts, time.monotonic() - began))
             raise
         except asyncio.CancelledError:
-            gone = _given_up(shipment, Reason.CANCELLED, "The caller has gone")
-            self._hook(MailEnded(composed.profile, gone, shipment.attempts, time.monotonic() - began))
+            gone = _given_up(sending, Reason.CANCELLED, "The caller has gone")
+            self._hook(MailEnded(composed.profile, gone, sending.attempts, time.monotonic() - began))
             raise
         self._hook(MailEnded(composed.profile, None, sent.attempts, time.monotonic() - began))
         return sent
 
-    async def _outcome(self, shipment: _Shipment, within: float) -> Sent:
-        task = asyncio.create_task(shipment.run(), name="smtp-sender")
+    async def _outcome(self, sending: _Sending, within: float) -> Sent:
+        task = asyncio.create_task(sending.run(), name="smtp-sender")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
             done, _ = await asyncio.wait({task}, timeout=within)
         except asyncio.CancelledError:
-            self._abandon(task, shipment)
+            self._abandon(task, sending)
             raise
         if done:
             return task.result()
-        failure = _given_up(shipment, Reason.DEADLINE_EXCEEDED, "The deadline passed")
-        self._abandon(task, shipment)
+        failure = _given_up(sending, Reason.DEADLINE_EXCEEDED, "The deadline passed")
+        self._abandon(task, sending)
         raise failure
 
     async def drain(self) -> None:
@@ -155,22 +155,22 @@ class Sender:
         """How many messages are on their way, those without a caller included."""
         return len(self._tasks)
 
-    def _abandon(self, task: asyncio.Task[Sent], shipment: _Shipment) -> None:
+    def _abandon(self, task: asyncio.Task[Sent], sending: _Sending) -> None:
         """Stop a message that has not left; let one that may have left come to its end."""
-        if shipment.committed:
-            task.add_done_callback(lambda ended: self._settle(ended, shipment))
+        if sending.committed:
+            task.add_done_callback(lambda ended: self._settle(ended, sending))
         else:
             task.add_done_callback(_retrieve)
             task.cancel()
 
-    def _settle(self, task: asyncio.Task[Sent], shipment: _Shipment) -> None:
+    def _settle(self, task: asyncio.Task[Sent], sending: _Sending) -> None:
         if task.cancelled():
             outcome: str = Outcome.UNKNOWN
         elif isinstance(error := task.exception(), Failure):
             outcome = error.outcome
         else:
             outcome = SENT if error is None else Outcome.UNKNOWN
-        self._hook(MailSettled(shipment.profile, shipment.server.host, outcome))
+        self._hook(MailSettled(sending.profile, sending.server.host, outcome))
 
 
 def _retrieve(task: asyncio.Task[Sent]) -> None:
@@ -179,22 +179,22 @@ def _retrieve(task: asyncio.Task[Sent]) -> None:
         task.exception()
 
 
-def _given_up(shipment: _Shipment, reason: Reason, what: str) -> Failure:
-    if shipment.committed:
+def _given_up(sending: _Sending, reason: Reason, what: str) -> Failure:
+    if sending.committed:
         failure = Failure(
             Reason.DELIVERY_UNCERTAIN,
             f"{what} after the message was sent and before the server replied: it may or may not arrive.",
             stage=Stage.MESSAGE,
             outcome=Outcome.UNKNOWN,
-            host=shipment.server.host,
+            host=sending.server.host,
         )
     else:
         failure = Failure(
             reason,
-            f"{what} before the message was sent, at the stage {shipment.stage}. Allow more time, or see by"
+            f"{what} before the message was sent, at the stage {sending.stage}. Allow more time, or see by"
             " ValidateConfig where the server is slow.",
-            stage=shipment.stage,
-            host=shipment.server.host,
+            stage=sending.stage,
+            host=sending.server.host,
         )
-    failure.attempts = shipment.attempts
+    failure.attempts = sending.attempts
     return failure

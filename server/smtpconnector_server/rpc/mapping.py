@@ -14,7 +14,7 @@ from smtpconnector.v1 import validation_pb2
 from smtpconnector_server.config.finding import Finding, Severity
 from smtpconnector_server.config.normalized import normalized
 from smtpconnector_server.config.typed import read_template
-from smtpconnector_server.delivery.composition import Wish
+from smtpconnector_server.delivery.composition import MailRequest
 from smtpconnector_server.failure import Failure, Reason, Stage, Violation
 from smtpconnector_server.message.address import Address, AddressError, parse_address
 from smtpconnector_server.message.payload import check_payload
@@ -52,7 +52,7 @@ _SEVERITIES: Final = {
 }
 
 
-def to_wish(request: pb.SendMessageRequest) -> Wish:
+def to_mail_request(request: pb.SendMessageRequest) -> MailRequest:
     """Read a SendMessageRequest, its configuration apart.
 
     Raises:
@@ -73,7 +73,7 @@ def to_wish(request: pb.SendMessageRequest) -> Wish:
     template = _template(request, violations)
     if violations or to is None:
         raise _invalid(violations)
-    return Wish(to=to, usage_type=request.type, payload=payload, template=template)
+    return MailRequest(to=to, usage_type=request.type, payload=payload, template=template)
 
 
 def to_send_response(composed: Composed, sent: Sent | None = None) -> pb.SendMessageResponse:

@@ -89,15 +89,15 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
         caller = CALLER.get()
         with self._limits.call(caller.name):
             within = _seconds_to_answer(context, at_most=_MAX_SECONDS)
-            wish = mapping.to_wish(request)
+            mail_request = mapping.to_mail_request(request)
             configuration = self._configurations.find(request.config, caller)
             prepared = configuration.require()
             started = time.monotonic()
-            composed = await compose(wish, prepared)
+            composed = await compose(mail_request, prepared)
             self._hook(MailComposed(composed, time.monotonic() - started))
             if request.validate_only:
                 return mapping.to_send_response(composed)
-            self._limits.count_mail(wish.to, client_ip=request.client_ip, profile=configuration.profile)
+            self._limits.count_mail(mail_request.to, client_ip=request.client_ip, profile=configuration.profile)
             sent = await self._sender.send(composed, within=within, on_commit=lambda: _forbid_repetition(context))
             return mapping.to_send_response(composed, sent)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from smtpconnector_server.smtp.capabilities import Capabilities
     from smtpconnector_server.smtp.transaction import Level
 
-Lap: TypeAlias = "tuple[Stage, float]"
+StepTime: TypeAlias = "tuple[Stage, float]"
 """A step of opening a session, and the seconds that it took."""
 
 
@@ -27,7 +27,7 @@ class SessionOpened:
     seconds: float
     """What it took."""
     capabilities: Capabilities
-    laps: tuple[Lap, ...]
+    steps: tuple[StepTime, ...]
     """The steps, in order. EHLO is there twice where STARTTLS was used."""
 
 
@@ -39,7 +39,7 @@ class SessionFailed:
     port: int
     seconds: float
     failure: Failure
-    laps: tuple[Lap, ...]
+    steps: tuple[StepTime, ...]
     """The steps, in order; the last one is that which failed."""
 
 

@@ -1,4 +1,4 @@
-"""Lends sessions, warm ones where there are any, and opens and closes them as the rosters decide.
+"""Lends sessions, warm ones where there are any, and opens and closes them as the slots decide.
 
 Each server with its credentials has sessions, a queue and a circuit breaker of its own, so that a slow one delays no
 other. A session comes back to be lent again only if every reply of its last mail was read; any other is aborted.
@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Final
 from smtpconnector_server.failure import Failure, Reason, Stage
 from smtpconnector_server.smtp.breaker import FIRST_PAUSE
 from smtpconnector_server.smtp.events import SessionAwaited, tell_nobody
-from smtpconnector_server.smtp.fleet import Fleet, shutting_down
 from smtpconnector_server.smtp.opening import Opener
+from smtpconnector_server.smtp.server_pool import ServerPool, shutting_down
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from smtpconnector_server.config.model import Server
-    from smtpconnector_server.smtp.census import Census
     from smtpconnector_server.smtp.dialer import Dialer
     from smtpconnector_server.smtp.events import WireHook
-    from smtpconnector_server.smtp.roster import Berth
+    from smtpconnector_server.smtp.pool_counts import PoolCounts
     from smtpconnector_server.smtp.sasl import TokenProvider
     from smtpconnector_server.smtp.session import Session
+    from smtpconnector_server.smtp.slots import Slot
 
 _MAX_SERVERS: Final = 1024
 """Rosters kept. Beyond it, the longest unused one is given up."""
@@ -58,7 +58,7 @@ class SessionPool:
         self._max_servers = max_servers
         self._first_pause = first_pause
         self._clock = time.monotonic
-        self._fleets: OrderedDict[Server, Fleet] = OrderedDict()
+        self._pools: OrderedDict[Server, ServerPool] = OrderedDict()
         """The last used last."""
         self._is_closing = False
 
@@ -74,15 +74,15 @@ class SessionPool:
         """
         if self._is_closing:
             raise shutting_down(server)
-        fleet = self._fleet(server)
-        berth = await self._borrow(fleet, server)
+        pool = self._pool(server)
+        slot = await self._borrow(pool, server)
         try:
-            yield fleet.lend(berth)
+            yield pool.lend(slot)
         except BaseException as error:
-            fleet.take_back(berth, error)
+            pool.take_back(slot, error)
             raise
         else:
-            fleet.take_back(berth)
+            pool.take_back(slot)
 
     async def close(self, grace: float) -> None:
         """Close all sessions; nobody gets one any more.
@@ -91,41 +91,41 @@ class SessionPool:
             grace: Seconds that those have who borrowed one. After them sessions are aborted.
         """
         self._is_closing = True
-        await asyncio.gather(*(fleet.close(grace) for fleet in self._fleets.values()))
-        self._fleets.clear()
+        await asyncio.gather(*(pool.close(grace) for pool in self._pools.values()))
+        self._pools.clear()
 
     def stage(self, server: Server) -> Stage:
         """Return what those wait for who have no session with a server yet."""
-        fleet = self._fleets.get(server)
-        return Stage.POOL if fleet is None else fleet.stage
+        pool = self._pools.get(server)
+        return Stage.POOL if pool is None else pool.stage
 
-    def census(self) -> Iterator[tuple[Server, Census]]:
+    def counts(self) -> Iterator[tuple[Server, PoolCounts]]:
         """Count the sessions of each server with its credentials, and who waits for one."""
-        return ((server, fleet.census()) for server, fleet in self._fleets.items())
+        return ((server, pool.counts()) for server, pool in self._pools.items())
 
-    async def _borrow(self, fleet: Fleet, server: Server) -> Berth[Session]:
+    async def _borrow(self, pool: ServerPool, server: Server) -> Slot[Session]:
         began, was_lent = self._clock(), False
         try:
-            berth = await fleet.borrow()
+            slot = await pool.borrow()
             was_lent = True
         finally:
             self._hook(SessionAwaited(server.host, server.port, self._clock() - began, was_lent))
-        return berth
+        return slot
 
-    def _fleet(self, server: Server) -> Fleet:
-        fleet = self._fleets.get(server)
-        if fleet is None:
-            if len(self._fleets) >= self._max_servers:
+    def _pool(self, server: Server) -> ServerPool:
+        pool = self._pools.get(server)
+        if pool is None:
+            if len(self._pools) >= self._max_servers:
                 self._give_up_one(server)
-            fleet = self._fleets[server] = Fleet(server, self.opener, self._hook, first_pause=self._first_pause)
-        self._fleets.move_to_end(server)
-        return fleet
+            pool = self._pools[server] = ServerPool(server, self.opener, self._hook, first_pause=self._first_pause)
+        self._pools.move_to_end(server)
+        return pool
 
     def _give_up_one(self, newcomer: Server) -> None:
-        for server, fleet in self._fleets.items():
-            if fleet.is_unused:
-                fleet.disband()
-                del self._fleets[server]
+        for server, pool in self._pools.items():
+            if pool.is_unused:
+                pool.disband()
+                del self._pools[server]
                 return
         raise Failure(
             Reason.SERVICE_OVERLOADED,

@@ -88,7 +88,7 @@ def _session_opened(event: SessionOpened) -> None:
         port=event.port,
         tls=event.capabilities.tls_version,
         milliseconds=_milliseconds(event.seconds),
-        steps={str(stage): _milliseconds(seconds) for stage, seconds in event.laps},
+        steps={str(stage): _milliseconds(seconds) for stage, seconds in event.steps},
     )
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from smtpconnector_server.failure import Failure
-    from smtpconnector_server.smtp.census import Census
+    from smtpconnector_server.smtp.pool_counts import PoolCounts
     from smtpconnector_server.telemetry.hook import Event, Hook
 
 NAMESPACE: Final = "smtpconnector"
@@ -147,18 +147,18 @@ class Metrics:
 
         return count
 
-    def take(self, census: Mapping[str, Census], *, under_way: int, lag_seconds: float) -> None:
+    def take(self, counts: Mapping[str, PoolCounts], *, under_way: int, lag_seconds: float) -> None:
         """Take a sample of what is counted at a moment.
 
         Args:
-            census: Of the pools, by server. A server that is not there any more has nothing.
+            counts: Of the pools, by server. A server that is not there any more has nothing.
             under_way: Mails on their way.
             lag_seconds: How late the event loop was.
         """
         for (server, *_), gauge in (*self._sessions.items(), *self._waiting.items(), *self._open_breakers.items()):
-            if server not in census:
+            if server not in counts:
                 gauge.set(0)
-        for server, count in census.items():
+        for server, count in counts.items():
             self._sessions[server, "idle"].set(count.idle)
             self._sessions[server, "lent"].set(count.lent)
             self._sessions[server, "opening"].set(count.opening)
@@ -187,14 +187,14 @@ class Metrics:
 
     def _session_opened(self, event: SessionOpened, server: str) -> None:
         self._opened[server,].inc()
-        self._take_laps(event)
+        self._take_steps(event)
 
     def _session_failed(self, event: SessionFailed, server: str) -> None:
         self._failed[server, event.failure.reason].inc()
-        self._take_laps(event)
+        self._take_steps(event)
 
-    def _take_laps(self, event: SessionOpened | SessionFailed) -> None:
-        for stage, seconds in event.laps:
+    def _take_steps(self, event: SessionOpened | SessionFailed) -> None:
+        for stage, seconds in event.steps:
             self._stages[stage,].observe(seconds)
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from smtpconnector_server.smtp.census import Census
+from smtpconnector_server.smtp.pool_counts import PoolCounts
 from smtpconnector_server.telemetry.metrics import server_label
 
 if TYPE_CHECKING:
@@ -31,16 +31,16 @@ async def follow(metrics: Metrics, pools: Mapping[Origin, SessionPool], sender: 
     loop = asyncio.get_running_loop()
     lag = 0.0
     while True:
-        metrics.take(census(pools), under_way=sender.under_way, lag_seconds=lag)
+        metrics.take(pool_counts(pools), under_way=sender.under_way, lag_seconds=lag)
         due = loop.time() + _SECONDS
         await asyncio.sleep(_SECONDS)
         lag = max(0.0, loop.time() - due)
 
 
-def census(pools: Mapping[Origin, SessionPool]) -> dict[str, Census]:
+def pool_counts(pools: Mapping[Origin, SessionPool]) -> dict[str, PoolCounts]:
     """Count the sessions of pools by server, as metrics call it."""
-    counts: defaultdict[str, Census] = defaultdict(Census)
+    counts: defaultdict[str, PoolCounts] = defaultdict(PoolCounts)
     for origin, pool in pools.items():
-        for server, count in pool.census():
+        for server, count in pool.counts():
             counts[server_label(origin, server.host, server.port)] += count
     return counts

@@ -87,9 +87,9 @@ class Tracing:
 
     def _session(self, event: SessionOpened | SessionFailed, failure: Failure | None) -> None:
         began = time.time_ns() - _nanoseconds(event.seconds)
-        for number, (stage, seconds) in enumerate(event.laps, 1):
+        for number, (stage, seconds) in enumerate(event.steps, 1):
             ended = began + _nanoseconds(seconds)
-            self._span(stage.lower(), began, ended, _server(event), failure if number == len(event.laps) else None)
+            self._span(stage.lower(), began, ended, _server(event), failure if number == len(event.steps) else None)
             began = ended
 
     def _transaction_ended(self, event: TransactionEnded) -> None:

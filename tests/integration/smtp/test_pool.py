@@ -117,7 +117,7 @@ async def test_counts_no_mail_for_which_there_was_no_session_or_only_a_stale_one
         assert await send(server) is False
         waiting = asyncio.create_task(send(server))
         await settle()
-        assert [census.waiting for _, census in pool.census()] == [1]
+        assert [counts.waiting for _, counts in pool.counts()] == [1]
         waiting.cancel()
         with suppress(asyncio.CancelledError):
             await waiting

@@ -35,7 +35,7 @@ TOKEN_URL = "https://login.example.com/canary-path?key=canary-key"
 LINES: list[tuple[WireEvent | MailSettled, dict[str, Any]]] = [
     (
         SessionOpened(
-            **HERE, seconds=0.5, capabilities=Capabilities(tls_version="TLSv1.3"), laps=((Stage.CONNECT, 0.25),)
+            **HERE, seconds=0.5, capabilities=Capabilities(tls_version="TLSv1.3"), steps=((Stage.CONNECT, 0.25),)
         ),
         {
             **HERE,
@@ -47,7 +47,7 @@ LINES: list[tuple[WireEvent | MailSettled, dict[str, Any]]] = [
         },
     ),
     (
-        SessionFailed(**HERE, seconds=0.5, failure=REFUSED, laps=()),
+        SessionFailed(**HERE, seconds=0.5, failure=REFUSED, steps=()),
         {
             **HERE,
             "event": "session_failed",

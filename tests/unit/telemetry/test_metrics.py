@@ -11,7 +11,6 @@ from smtpconnector_server.delivery.events import MailEnded, MailSettled
 from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
 from smtpconnector_server.rpc.events import CallEnded, MailComposed
 from smtpconnector_server.smtp.capabilities import Capabilities
-from smtpconnector_server.smtp.census import Census
 from smtpconnector_server.smtp.events import (
     BreakerOpened,
     SessionAwaited,
@@ -21,6 +20,7 @@ from smtpconnector_server.smtp.events import (
     TokenRenewed,
     TransactionEnded,
 )
+from smtpconnector_server.smtp.pool_counts import PoolCounts
 from smtpconnector_server.smtp.transaction import Level
 from smtpconnector_server.telemetry.metrics import Metrics
 
@@ -69,11 +69,11 @@ CASES: list[tuple[Any, dict[str, dict[str, str]]]] = [
         },
     ),
     (
-        SessionOpened(**HERE, seconds=0.1, capabilities=Capabilities(), laps=((Stage.TLS, 0.1),)),
+        SessionOpened(**HERE, seconds=0.1, capabilities=Capabilities(), steps=((Stage.TLS, 0.1),)),
         {"sessions_opened_total": {"server": SERVER}, "stage_seconds_count": {"stage": "TLS"}},
     ),
     (
-        SessionFailed(**HERE, seconds=0.1, failure=REFUSED, laps=((Stage.AUTH, 0.1),)),
+        SessionFailed(**HERE, seconds=0.1, failure=REFUSED, steps=((Stage.AUTH, 0.1),)),
         {
             "session_failures_total": {"server": SERVER, "reason": "SMTP_AUTH_FAILED"},
             "stage_seconds_count": {"stage": "AUTH"},
@@ -125,7 +125,7 @@ def test_what_matters_most_is_there_before_it_happens_first() -> None:
 
 def test_a_sample_tells_of_a_moment_and_a_server_that_is_gone_has_nothing() -> None:
     metrics = Metrics()
-    there = Census(idle=1, lent=2, opening=3, waiting=4, open_breakers=1)
+    there = PoolCounts(idle=1, lent=2, opening=3, waiting=4, open_breakers=1)
     metrics.take({SERVER: there}, under_way=6, lag_seconds=0.5)
     expected = {"idle": 1, "lent": 2, "opening": 3}
     for state, count in expected.items():

@@ -61,10 +61,10 @@ def by_name(exporter: InMemorySpanExporter) -> dict[str, ReadableSpan]:
 async def test_a_call_is_a_span_below_its_callers_with_a_span_for_each_stage(
     exporter: InMemorySpanExporter, tell: Callable[..., Any]
 ) -> None:
-    laps = ((Stage.RESOLVE, 0.01), (Stage.CONNECT, 0.02), (Stage.AUTH, 0.03))
+    steps = ((Stage.RESOLVE, 0.01), (Stage.CONNECT, 0.02), (Stage.AUTH, 0.03))
     await tell(
         MailComposed(COMPOSED, 0.001),
-        SessionOpened(**HERE, seconds=0.06, capabilities=Capabilities(), laps=laps),
+        SessionOpened(**HERE, seconds=0.06, capabilities=Capabilities(), steps=steps),
         SessionAwaited(**HERE, seconds=0.06, was_lent=True),
         TransactionEnded(**HERE, level=Level.PIPELINING, round_trips=2, seconds=0.1, failure=None),
         MailEnded("shop", None, 1, 0.2),
@@ -98,8 +98,8 @@ async def test_a_call_is_a_span_below_its_callers_with_a_span_for_each_stage(
 async def test_the_steps_of_a_log_in_follow_one_another(
     exporter: InMemorySpanExporter, tell: Callable[..., Any]
 ) -> None:
-    laps = ((Stage.CONNECT, 0.02), (Stage.AUTH, 0.03))
-    await tell(SessionFailed(**HERE, seconds=0.05, failure=REFUSED, laps=laps))
+    steps = ((Stage.CONNECT, 0.02), (Stage.AUTH, 0.03))
+    await tell(SessionFailed(**HERE, seconds=0.05, failure=REFUSED, steps=steps))
     spans = by_name(exporter)
     connect, auth = spans["connect"], spans["auth"]
     assert (connect.start_time or 0) + 20_000_000 == connect.end_time == auth.start_time

@@ -1,6 +1,6 @@
 """Who waits for a session of one server, which sessions there are, and what to do about both: a decision without I/O.
 
-:meth:`Roster.plan` alone moves sessions between idle and lent, first come first served; it returns what is to be lent,
+:meth:`Slots.plan` alone moves sessions between idle and lent, first come first served; it returns what is to be lent,
 opened and closed, and the pool does it. Never are there more sessions than allowed, those being opened included.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Lendable(Protocol):
-    """What a roster has to know of a session."""
+    """What the slots have to know of a session."""
 
     messages: int
 
@@ -40,7 +40,7 @@ class Status(Enum):
 
 
 @dataclass(eq=False, slots=True)
-class Berth(Generic[S]):
+class Slot(Generic[S]):
     """The place of one session."""
 
     cause: object = None
@@ -57,49 +57,49 @@ class Berth(Generic[S]):
 class Plan(Generic[S, W]):
     """What is to be done."""
 
-    lend: list[tuple[W, Berth[S]]] = field(default_factory=list)
-    open: list[Berth[S]] = field(default_factory=list)
-    close: list[tuple[Berth[S], str]] = field(default_factory=list)
-    """With the reason. They are off the roster already."""
+    lend: list[tuple[W, Slot[S]]] = field(default_factory=list)
+    open: list[Slot[S]] = field(default_factory=list)
+    close: list[tuple[Slot[S], str]] = field(default_factory=list)
+    """With the reason. Their slots are free already."""
 
 
-class Roster(Generic[S, W]):
+class Slots(Generic[S, W]):
     """The sessions of one server and those who wait for one. Times are seconds of any one clock."""
 
     def __init__(self, limits: PoolLimits) -> None:
         self.waiting: deque[W] = deque()
-        self.berths: list[Berth[S]] = []
+        self.all: list[Slot[S]] = []
         self._limits = limits
 
     def count(self, status: Status) -> int:
         """Return how many sessions have a status."""
-        return sum(berth.status is status for berth in self.berths)
+        return sum(slot.status is status for slot in self.all)
 
     @property
     def is_unused(self) -> bool:
         """Whether nobody has, or waits for, a session."""
-        return not self.waiting and all(berth.status is Status.IDLE for berth in self.berths)
+        return not self.waiting and all(slot.status is Status.IDLE for slot in self.all)
 
-    def moor(self, berth: Berth[S], session: S, now: float) -> None:
+    def fill(self, slot: Slot[S], session: S, now: float) -> None:
         """Take a session that was opened."""
-        berth.session = session
-        berth.status = Status.IDLE
-        berth.opened_at = berth.idle_since = now
+        slot.session = session
+        slot.status = Status.IDLE
+        slot.opened_at = slot.idle_since = now
 
-    def give_back(self, berth: Berth[S], now: float) -> None:
+    def give_back(self, slot: Slot[S], now: float) -> None:
         """Take a session back from whom it was lent to."""
-        berth.status = Status.IDLE
-        berth.idle_since = now
+        slot.status = Status.IDLE
+        slot.idle_since = now
 
-    def take_from(self, berth: Berth[S]) -> None:
+    def take_from(self, slot: Slot[S]) -> None:
         """Undo that a session was lent: nobody was there any more to have it."""
-        berth.status = Status.IDLE
-        berth.leases -= 1
+        slot.status = Status.IDLE
+        slot.leases -= 1
 
-    def strike(self, berth: Berth[S]) -> None:
+    def remove(self, slot: Slot[S]) -> None:
         """Forget a session, if it is still known."""
-        if berth in self.berths:
-            self.berths.remove(berth)
+        if slot in self.all:
+            self.all.remove(slot)
 
     def plan(self, now: float, *, openings: int | None) -> Plan[S, W]:
         """Decide what to do now.
@@ -110,68 +110,68 @@ class Roster(Generic[S, W]):
         """
         plan: Plan[S, W] = Plan()
         # 1. What is worn out leaves.
-        idle: list[Berth[S]] = []
+        idle: list[Slot[S]] = []
         opening = 0
-        for berth in self.berths:
-            if berth.status is Status.OPENING:
+        for slot in self.all:
+            if slot.status is Status.OPENING:
                 opening += 1
-            elif berth.status is Status.IDLE:
-                why = self._worn_out(berth, now)
+            elif slot.status is Status.IDLE:
+                why = self._worn_out(slot, now)
                 if why:
-                    plan.close.append((berth, why))
+                    plan.close.append((slot, why))
                 else:
-                    idle.append(berth)
-        for berth, _ in plan.close:
-            self.berths.remove(berth)
+                    idle.append(slot)
+        for slot, _ in plan.close:
+            self.all.remove(slot)
         # 2. Whoever waits longest gets the session that was used last: the others may grow old and close.
         if self.waiting:
-            idle.sort(key=lambda berth: berth.idle_since)
+            idle.sort(key=lambda slot: slot.idle_since)
         while self.waiting and idle:
-            berth = idle.pop()
-            berth.status = Status.LENT
-            berth.leases += 1
-            plan.lend.append((self.waiting.popleft(), berth))
+            slot = idle.pop()
+            slot.status = Status.LENT
+            slot.leases += 1
+            plan.lend.append((self.waiting.popleft(), slot))
         # 3. A session is opened for each who waits still, within the limits.
-        room = self._limits.max_connections - len(self.berths)
+        room = self._limits.max_connections - len(self.all)
         if openings is not None:
             room = min(room, openings)
         for waiter in islice(self.waiting, opening, opening + max(0, room)):
-            berth = Berth(waiter)
-            self.berths.append(berth)
-            plan.open.append(berth)
+            slot = Slot(waiter)
+            self.all.append(slot)
+            plan.open.append(slot)
         return plan
 
-    def leave(self, waiter: W) -> Berth[S] | None:
+    def leave(self, waiter: W) -> Slot[S] | None:
         """Let somebody go who waits. Return the opening, if there is one, that nobody needs any more: his, or any."""
         if waiter not in self.waiting:
             return None
         self.waiting.remove(waiter)
-        openings = [berth for berth in self.berths if berth.status is Status.OPENING]
+        openings = [slot for slot in self.all if slot.status is Status.OPENING]
         if len(openings) <= len(self.waiting):
             return None
-        return next((berth for berth in openings if berth.cause == waiter), openings[-1])
+        return next((slot for slot in openings if slot.cause == waiter), openings[-1])
 
     def next_change(self) -> float | None:
         """Return when the next idle session wears out. None: there is none."""
         return min(
             (
-                min(berth.idle_since + self._limits.idle_seconds, berth.opened_at + self._limits.max_age_seconds)
-                for berth in self.berths
-                if berth.status is Status.IDLE
+                min(slot.idle_since + self._limits.idle_seconds, slot.opened_at + self._limits.max_age_seconds)
+                for slot in self.all
+                if slot.status is Status.IDLE
             ),
             default=None,
         )
 
-    def _worn_out(self, berth: Berth[S], now: float) -> str:
-        session = berth.session
+    def _worn_out(self, slot: Slot[S], now: float) -> str:
+        session = slot.session
         if session is None or not session.is_open:
             return "closed by the server"
-        if self.waiting and not berth.leases:
+        if self.waiting and not slot.leases:
             return ""  # whatever the limits, what was opened for somebody is lent to somebody
         if session.messages >= self._limits.max_messages:
             return "enough messages"
-        if now >= berth.opened_at + self._limits.max_age_seconds:
+        if now >= slot.opened_at + self._limits.max_age_seconds:
             return "old"
-        if now >= berth.idle_since + self._limits.idle_seconds:
+        if now >= slot.idle_since + self._limits.idle_seconds:
             return "idle"
         return ""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from smtpconnector_server.config.model import PoolLimits
-from smtpconnector_server.smtp.roster import Berth, Plan, Roster, Status
+from smtpconnector_server.smtp.slots import Plan, Slot, Slots, Status
 
 LIMITS = PoolLimits(max_connections=3, max_messages=5, idle_seconds=8.0, max_age_seconds=60.0)
 
@@ -18,12 +18,12 @@ class FakeSession:
     is_open: bool = True
 
 
-def roster(waiting: str = "", sessions: int = 0) -> Roster[FakeSession, str]:
-    made: Roster[FakeSession, str] = Roster(LIMITS)
+def slots(waiting: str = "", sessions: int = 0) -> Slots[FakeSession, str]:
+    made: Slots[FakeSession, str] = Slots(LIMITS)
     for number in range(sessions):
-        berth: Berth[FakeSession] = Berth()
-        made.berths.append(berth)
-        made.moor(berth, FakeSession(), float(number))
+        slot: Slot[FakeSession] = Slot()
+        made.all.append(slot)
+        made.fill(slot, FakeSession(), float(number))
     made.waiting.extend(waiting)
     return made
 
@@ -33,19 +33,19 @@ def lent_to(plan: Plan[FakeSession, str]) -> list[str]:
 
 
 def test_opens_a_session_for_each_who_waits_within_the_limit() -> None:
-    made = roster("abcde")
+    made = slots("abcde")
     assert len(made.plan(0.0, openings=None).open) == 3
     assert not made.plan(0.0, openings=None).open
 
 
 def test_opens_no_more_than_it_is_allowed_to() -> None:
-    assert len(roster("abc").plan(0.0, openings=1).open) == 1
-    assert not roster("abc").plan(0.0, openings=0).open
+    assert len(slots("abc").plan(0.0, openings=1).open) == 1
+    assert not slots("abc").plan(0.0, openings=0).open
 
 
 def test_lends_warm_sessions_first_come_first_served_and_the_last_used_first() -> None:
-    made = roster("ab", sessions=2)
-    newest = made.berths[1]
+    made = slots("ab", sessions=2)
+    newest = made.all[1]
     plan = made.plan(2.0, openings=None)
     assert lent_to(plan) == ["a", "b"]
     assert plan.lend[0][1] is newest
@@ -53,7 +53,7 @@ def test_lends_warm_sessions_first_come_first_served_and_the_last_used_first() -
 
 
 def test_closes_what_is_idle_too_long() -> None:
-    made = roster(sessions=2)
+    made = slots(sessions=2)
     assert made.next_change() == 8.0
     plan = made.plan(8.5, openings=None)
     assert [why for _, why in plan.close] == ["idle"]
@@ -61,48 +61,48 @@ def test_closes_what_is_idle_too_long() -> None:
 
 
 def test_closes_what_is_old_and_what_has_sent_enough() -> None:
-    made = roster(sessions=3)
-    made.berths[0].idle_since = made.berths[1].idle_since = made.berths[2].idle_since = 60.0
-    assert made.berths[1].session is not None
-    made.berths[1].session.messages = 5
+    made = slots(sessions=3)
+    made.all[0].idle_since = made.all[1].idle_since = made.all[2].idle_since = 60.0
+    assert made.all[1].session is not None
+    made.all[1].session.messages = 5
     assert [why for _, why in made.plan(60.5, openings=None).close] == ["old", "enough messages"]
 
 
 def test_lends_a_new_session_once_whatever_the_limits() -> None:
-    made: Roster[FakeSession, str] = Roster(PoolLimits(idle_seconds=0.0, max_age_seconds=0.0, max_messages=0))
+    made: Slots[FakeSession, str] = Slots(PoolLimits(idle_seconds=0.0, max_age_seconds=0.0, max_messages=0))
     made.waiting.append("a")
-    [berth] = made.plan(0.0, openings=None).open
-    made.moor(berth, FakeSession(), 1.0)
+    [slot] = made.plan(0.0, openings=None).open
+    made.fill(slot, FakeSession(), 1.0)
     assert lent_to(made.plan(1.0, openings=None)) == ["a"]
-    made.give_back(berth, 2.0)
-    assert [closed for closed, _ in made.plan(2.0, openings=None).close] == [berth]
+    made.give_back(slot, 2.0)
+    assert [closed for closed, _ in made.plan(2.0, openings=None).close] == [slot]
 
 
 def test_does_not_lend_what_is_closed() -> None:
-    made = roster("a", sessions=1)
-    assert made.berths[0].session is not None
-    made.berths[0].session.is_open = False
+    made = slots("a", sessions=1)
+    assert made.all[0].session is not None
+    made.all[0].session.is_open = False
     plan = made.plan(1.0, openings=None)
     assert not plan.lend
     assert len(plan.close) == len(plan.open) == 1
 
 
 def test_counts_leases_so_that_a_used_session_is_known() -> None:
-    made = roster("a", sessions=1)
+    made = slots("a", sessions=1)
     made.plan(0.0, openings=None)
-    made.give_back(made.berths[0], 1.0)
+    made.give_back(made.all[0], 1.0)
     made.waiting.append("b")
     assert made.plan(1.0, openings=None).lend[0][1].leases == 2
-    made.take_from(made.berths[0])
-    assert (made.berths[0].leases, made.berths[0].status) == (1, Status.IDLE)
+    made.take_from(made.all[0])
+    assert (made.all[0].leases, made.all[0].status) == (1, Status.IDLE)
 
 
 def test_an_opening_is_needless_when_whoever_it_was_for_has_gone() -> None:
-    made = roster("abc")
+    made = slots("abc")
     first, second, third = made.plan(0.0, openings=None).open
     assert made.leave("b") is second
     made.strike(second)
-    made.moor(first, FakeSession(), 1.0)
+    made.fill(first, FakeSession(), 1.0)
     assert lent_to(made.plan(1.0, openings=None)) == ["a"]
     made.waiting.append("d")
     assert made.leave("d") is None
@@ -115,78 +115,78 @@ class RosterMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.roster: Roster[FakeSession, int] = Roster(LIMITS)
+        self.slots: Slots[FakeSession, int] = Slots(LIMITS)
         self.now = 0.0
         self.callers = 0
-        self.lent: dict[int, Berth[FakeSession]] = {}
+        self.lent: dict[int, Slot[FakeSession]] = {}
         self.served: list[int] = []
         self.closed: set[int] = set()
 
     def act(self, openings: int | None = None) -> None:
-        before = list(self.roster.waiting)
-        plan = self.roster.plan(self.now, openings=openings)
+        before = list(self.slots.waiting)
+        plan = self.slots.plan(self.now, openings=openings)
         assert [waiter for waiter, _ in plan.lend] == before[: len(plan.lend)]
-        for waiter, berth in plan.lend:
-            assert berth.session is not None
-            assert berth.session.is_open
-            if berth.leases > 1:
-                assert berth.session.messages < LIMITS.max_messages
-                assert self.now < berth.opened_at + LIMITS.max_age_seconds
-                assert self.now < berth.idle_since + LIMITS.idle_seconds
-            assert berth not in self.lent.values()
-            self.lent[waiter] = berth
-        for berth, _ in plan.close:
-            assert berth not in self.roster.berths
-            assert berth not in self.lent.values()
-            assert id(berth) not in self.closed
-            self.closed.add(id(berth))
+        for waiter, slot in plan.lend:
+            assert slot.session is not None
+            assert slot.session.is_open
+            if slot.leases > 1:
+                assert slot.session.messages < LIMITS.max_messages
+                assert self.now < slot.opened_at + LIMITS.max_age_seconds
+                assert self.now < slot.idle_since + LIMITS.idle_seconds
+            assert slot not in self.lent.values()
+            self.lent[waiter] = slot
+        for slot, _ in plan.close:
+            assert slot not in self.slots.all
+            assert slot not in self.lent.values()
+            assert id(slot) not in self.closed
+            self.closed.add(id(slot))
         if openings is None:
-            opening = self.roster.count(Status.OPENING)
-            assert opening >= min(len(self.roster.waiting), LIMITS.max_connections - len(self.roster.berths) + opening)
+            opening = self.slots.count(Status.OPENING)
+            assert opening >= min(len(self.slots.waiting), LIMITS.max_connections - len(self.slots.all) + opening)
 
     @rule()
     def come(self) -> None:
         self.callers += 1
-        self.roster.waiting.append(self.callers)
+        self.slots.waiting.append(self.callers)
         self.act()
 
-    @precondition(lambda self: self.roster.waiting)
+    @precondition(lambda self: self.slots.waiting)
     @rule(data=st.data())
     def give_up(self, data: st.DataObject) -> None:
-        needless = self.roster.leave(data.draw(st.sampled_from(list(self.roster.waiting))))
+        needless = self.slots.leave(data.draw(st.sampled_from(list(self.slots.waiting))))
         if needless is not None:
             assert needless.status is Status.OPENING
-            self.roster.strike(needless)
+            self.slots.remove(needless)
         self.act()
 
-    @precondition(lambda self: self.roster.count(Status.OPENING))
+    @precondition(lambda self: self.slots.count(Status.OPENING))
     @rule(data=st.data(), succeeds=st.booleans())
     def open(self, data: st.DataObject, succeeds: bool) -> None:
-        berths = [berth for berth in self.roster.berths if berth.status is Status.OPENING]
-        berth = data.draw(st.sampled_from(berths))
+        slots = [slot for slot in self.slots.all if slot.status is Status.OPENING]
+        slot = data.draw(st.sampled_from(slots))
         if succeeds:
-            self.roster.moor(berth, FakeSession(), self.now)
+            self.slots.fill(slot, FakeSession(), self.now)
         else:
-            self.roster.strike(berth)
+            self.slots.remove(slot)
         self.act(openings=data.draw(st.sampled_from([None, 0, 1])))
 
     @precondition(lambda self: self.lent)
     @rule(data=st.data(), in_step=st.booleans())
     def give_back(self, data: st.DataObject, in_step: bool) -> None:
         caller = data.draw(st.sampled_from(list(self.lent)))
-        berth = self.lent.pop(caller)
-        assert berth.session is not None
-        berth.session.messages += 1
+        slot = self.lent.pop(caller)
+        assert slot.session is not None
+        slot.session.messages += 1
         if in_step:
-            self.roster.give_back(berth, self.now)
+            self.slots.give_back(slot, self.now)
         else:
-            self.roster.strike(berth)
+            self.slots.remove(slot)
         self.act()
 
-    @precondition(lambda self: self.roster.berths)
+    @precondition(lambda self: self.slots.all)
     @rule(data=st.data())
     def server_closes(self, data: st.DataObject) -> None:
-        session = data.draw(st.sampled_from(self.roster.berths)).session
+        session = data.draw(st.sampled_from(self.slots.all)).session
         if session is not None:
             session.is_open = False
 
@@ -197,12 +197,12 @@ class RosterMachine(RuleBasedStateMachine):
 
     @invariant()
     def never_more_than_allowed(self) -> None:
-        assert len(self.roster.berths) <= LIMITS.max_connections
+        assert len(self.slots.all) <= LIMITS.max_connections
 
     @invariant()
     def lent_is_what_callers_have(self) -> None:
-        lent = [berth for berth in self.roster.berths if berth.status is Status.LENT]
-        assert {id(berth) for berth in lent} == {id(berth) for berth in self.lent.values()}
+        lent = [slot for slot in self.slots.all if slot.status is Status.LENT]
+        assert {id(slot) for slot in lent} == {id(slot) for slot in self.lent.values()}
 
 
 TestRoster = RosterMachine.TestCase

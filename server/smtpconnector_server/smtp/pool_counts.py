@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Census:
+class PoolCounts:
     """The counts of a server, or of several together."""
 
     idle: int = 0
@@ -17,8 +17,8 @@ class Census:
     open_breakers: int = 0
     """Servers, each with its credentials, at which none is opened for a while."""
 
-    def __add__(self, other: Census) -> Census:
-        return Census(
+    def __add__(self, other: PoolCounts) -> PoolCounts:
+        return PoolCounts(
             idle=self.idle + other.idle,
             lent=self.lent + other.lent,
             opening=self.opening + other.opening,

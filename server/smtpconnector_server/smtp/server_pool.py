@@ -1,6 +1,7 @@
-"""The sessions of one server with its credentials: lent, opened and closed as its roster and its breaker decide.
+"""The sessions of one server with its credentials: lent, opened and closed as its slots and its breaker decide.
 
-Every decision is made in one place, :meth:`Fleet._act`, after every change; everything else only notes what happened.
+Every decision is made in one place, :meth:`ServerPool._act`, after every change; everything else only notes what
+happened.
 """
 
 from __future__ import annotations
@@ -12,28 +13,28 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
 from smtpconnector_server.smtp.breaker import Breaker, repeated
-from smtpconnector_server.smtp.census import Census
 from smtpconnector_server.smtp.course import Depth, plan
 from smtpconnector_server.smtp.events import BreakerClosed, BreakerOpened, SessionClosed, SessionFailed, SessionOpened
-from smtpconnector_server.smtp.laps import Laps
 from smtpconnector_server.smtp.pace import Pace
-from smtpconnector_server.smtp.roster import Roster, Status
+from smtpconnector_server.smtp.pool_counts import PoolCounts
+from smtpconnector_server.smtp.slots import Slots, Status
+from smtpconnector_server.smtp.step_times import StepTimes
 
 if TYPE_CHECKING:
     from smtpconnector_server.config.model import Server
     from smtpconnector_server.smtp.events import WireHook
     from smtpconnector_server.smtp.opening import Opener
-    from smtpconnector_server.smtp.roster import Berth
     from smtpconnector_server.smtp.session import Session
+    from smtpconnector_server.smtp.slots import Slot
     from smtpconnector_server.smtp.wire import Wire
 
 _LEAVE_SECONDS: Final = 1.0
-"""For servers to close after QUIT, when the fleet is closed."""
+"""For servers to close after QUIT, when the pool is closed."""
 
-_Waiter: TypeAlias = "asyncio.Future[Berth[Session]]"
+_Waiter: TypeAlias = "asyncio.Future[Slot[Session]]"
 
 
-class Fleet:
+class ServerPool:
     """The sessions of one server."""
 
     def __init__(self, server: Server, opener: Opener, hook: WireHook, *, first_pause: float) -> None:
@@ -41,13 +42,13 @@ class Fleet:
         self._opener = opener
         self._hook = hook
         self._loop = asyncio.get_running_loop()
-        self._roster: Roster[Session, _Waiter] = Roster(server.pool)
+        self._slots: Slots[Session, _Waiter] = Slots(server.pool)
         self._pace = Pace(server.pool.rate_limit, server.pool.rate_seconds)
         self._breaker = Breaker(is_proven=server.auth is None, first_pause=first_pause)
         self._owed = 0
         """Openings that failed since one succeeded, and that nobody has heard of yet."""
-        self._openings: dict[Berth[Session], asyncio.Task[None]] = {}
-        self._laps: dict[Berth[Session], Laps] = {}
+        self._openings: dict[Slot[Session], asyncio.Task[None]] = {}
+        self._times: dict[Slot[Session], StepTimes] = {}
         """Of the openings."""
         self._wires: set[Wire] = set()
         """Whose sockets are open."""
@@ -59,29 +60,29 @@ class Fleet:
     @property
     def is_unused(self) -> bool:
         """Whether nobody has, waits for, or is about to get a session."""
-        return self._roster.is_unused and not self._pace.waiting
+        return self._slots.is_unused and not self._pace.waiting
 
-    def census(self) -> Census:
+    def counts(self) -> PoolCounts:
         """Count."""
-        roster = self._roster
-        return Census(
-            idle=roster.count(Status.IDLE),
-            lent=roster.count(Status.LENT),
-            opening=roster.count(Status.OPENING),
-            waiting=len(roster.waiting) + self._pace.waiting,
+        slots = self._slots
+        return PoolCounts(
+            idle=slots.count(Status.IDLE),
+            lent=slots.count(Status.LENT),
+            opening=slots.count(Status.OPENING),
+            waiting=len(slots.waiting) + self._pace.waiting,
             open_breakers=int(not self._breaker.is_closed),
         )
 
     @property
     def stage(self) -> Stage:
         """What those wait for who have no session yet: the step at which the farthest opening is, or their turn."""
-        steps = max((len(laps.done) for laps in self._laps.values()), default=None)
+        steps = max((len(times.done) for times in self._times.values()), default=None)
         if steps is None:
             return Stage.POOL
         planned = plan(self._server, Depth.AUTHENTICATE)
         return planned[min(steps, len(planned) - 1)]
 
-    async def borrow(self) -> Berth[Session]:
+    async def borrow(self) -> Slot[Session]:
         """Wait for one's turn, where mails go at a rate, and for a session."""
         await self._pace.wait()
         try:
@@ -90,11 +91,11 @@ class Fleet:
             self._pace.give_back()
             raise
 
-    async def _next_session(self) -> Berth[Session]:
+    async def _next_session(self) -> Slot[Session]:
         if self._is_closing:
             raise shutting_down(self._server)
         waiter: _Waiter = self._loop.create_future()
-        self._roster.waiting.append(waiter)
+        self._slots.waiting.append(waiter)
         self._act()
         try:
             return await waiter
@@ -102,32 +103,32 @@ class Fleet:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self.take_back(waiter.result())  # lent in the very moment in which the caller gave up
             else:
-                needless = self._roster.leave(waiter)
+                needless = self._slots.leave(waiter)
                 if needless is not None:  # the next one shall not wait for what this one waited for in vain
                     self._openings[needless].cancel()
             raise
 
-    def lend(self, berth: Berth[Session]) -> Session:
-        """Return the session of a berth to the one who got it."""
-        session = _session(berth)
-        session.was_used = berth.leases > 1
+    def lend(self, slot: Slot[Session]) -> Session:
+        """Return the session of a slot to the one who got it."""
+        session = _session(slot)
+        session.was_used = slot.leases > 1
         return session
 
-    def take_back(self, berth: Berth[Session], error: BaseException | None = None) -> None:
+    def take_back(self, slot: Slot[Session], error: BaseException | None = None) -> None:
         """Take a session back; if it is still open, it can be lent again.
 
         Args:
-            berth: Its place.
+            slot: Its place.
             error: What ended the lease, if anything did.
         """
-        session = _session(berth)
+        session = _session(slot)
         if error is not None and not isinstance(error, Failure):
             # After a failure of a mail the session itself knows whether it is still in step with the server.
             session.wire.abort("interrupted")
         if session.is_open:
-            self._roster.give_back(berth, self._loop.time())
+            self._slots.give_back(slot, self._loop.time())
         else:
-            self._roster.strike(berth)
+            self._slots.remove(slot)
             if isinstance(error, Failure) and error.outcome is Outcome.NOT_SENT:
                 self._pace.give_back()  # the connection broke; the mail may be tried again at once
             if session.was_used and session.is_stale:
@@ -136,9 +137,9 @@ class Fleet:
 
     def _leave_idle_ones(self) -> None:
         """Close what is idle beside a stale session: whoever tries again must not meet the next stale one."""
-        for berth in [berth for berth in self._roster.berths if berth.status is Status.IDLE]:
-            self._roster.strike(berth)
-            _session(berth).wire.quit("not needed")
+        for slot in [slot for slot in self._slots.all if slot.status is Status.IDLE]:
+            self._slots.remove(slot)
+            _session(slot).wire.quit("not needed")
 
     async def close(self, grace: float) -> None:
         """Close all sessions, the lent ones after some seconds of grace."""
@@ -147,17 +148,17 @@ class Fleet:
         openings = list(self._openings.values())
         for opening in openings:
             opening.cancel()
-        while self._roster.waiting:
+        while self._slots.waiting:
             self._fail_first(shutting_down(self._server))
         self.disband()
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                while self._roster.count(Status.LENT):
+                while self._slots.count(Status.LENT):
                     self._all_back.clear()
                     await self._all_back.wait()
-        for berth in self._roster.berths:
-            if berth.session is not None:
-                berth.session.wire.abort("shutting down")
+        for slot in self._slots.all:
+            if slot.session is not None:
+                slot.session.wire.abort("shutting down")
         await asyncio.gather(*openings, return_exceptions=True)
         gone = [wire.gone for wire in self._wires]
         if gone:
@@ -175,23 +176,23 @@ class Fleet:
             self._timer_at = math.inf
 
     def _act(self) -> None:
-        """Do what the roster decides."""
+        """Do what the slots call for."""
         now = self._loop.time()
-        openings = 0 if self._is_closing else self._breaker.openings(now, self._roster.count(Status.OPENING))
-        plan = self._roster.plan(now, openings=openings)
-        for berth, why in plan.close:
-            _session(berth).wire.quit(why)
-        for waiter, berth in plan.lend:
-            if waiter.done():  # cancelled, and not yet off the roster
-                self._roster.take_from(berth)
+        openings = 0 if self._is_closing else self._breaker.openings(now, self._slots.count(Status.OPENING))
+        plan = self._slots.plan(now, openings=openings)
+        for slot, why in plan.close:
+            _session(slot).wire.quit(why)
+        for waiter, slot in plan.lend:
+            if waiter.done():  # cancelled, and still in the queue
+                self._slots.take_from(slot)
                 self._loop.call_soon(self._act)
             else:
-                waiter.set_result(berth)
-        for berth in plan.open:
-            self._openings[berth] = asyncio.create_task(self._open(berth), name="smtp-session-opening")
+                waiter.set_result(slot)
+        for slot in plan.open:
+            self._openings[slot] = asyncio.create_task(self._open(slot), name="smtp-session-opening")
         refusal = self._breaker.refusal(now)
-        if refusal is not None and not self._roster.berths:
-            while self._roster.waiting:
+        if refusal is not None and not self._slots.all:
+            while self._slots.waiting:
                 self._fail_first(refusal)
         if self._is_closing:
             self.disband()
@@ -202,9 +203,9 @@ class Fleet:
     def _set_timer(self, now: float) -> None:
         """Come back when the next session wears out, or when one may be tried again for those who wait."""
         # A timer that is early only looks, and comes back; one that is late finds a session old some seconds later.
-        when = self._roster.next_change() if self._timer is None else None
+        when = self._slots.next_change() if self._timer is None else None
         pause_ends = self._breaker.pause_ends
-        if self._roster.waiting and pause_ends is not None and pause_ends > now:
+        if self._slots.waiting and pause_ends is not None and pause_ends > now:
             when = min(pause_ends, when or math.inf)
         if when is not None and when < self._timer_at:
             if self._timer is not None:
@@ -217,37 +218,37 @@ class Fleet:
         self._timer_at = math.inf
         self._act()
 
-    async def _open(self, berth: Berth[Session]) -> None:
-        laps = self._laps[berth] = Laps(self._loop.time)
+    async def _open(self, slot: Slot[Session]) -> None:
+        times = self._times[slot] = StepTimes(self._loop.time)
         try:
-            session = await self._opener.open(self._server, on_step=laps.note)
+            session = await self._opener.open(self._server, on_step=times.note)
         except Failure as failure:
-            self._roster.strike(berth)
-            laps.note(failure.stage)
-            self._hook(SessionFailed(self._server.host, self._server.port, laps.seconds, failure, laps.done))
+            self._slots.remove(slot)
+            times.note(failure.stage)
+            self._hook(SessionFailed(self._server.host, self._server.port, times.seconds, failure, times.done))
             self._note_failure(failure)
         except BaseException as error:
-            self._roster.strike(berth)
+            self._slots.remove(slot)
             if not (isinstance(error, Exception) and self._fail_first(error)):
                 raise
         else:
-            self._note_success(berth, session, laps)
+            self._note_success(slot, session, times)
         finally:
-            del self._openings[berth]
-            del self._laps[berth]
+            del self._openings[slot]
+            del self._times[slot]
             self._act()
 
-    def _note_success(self, berth: Berth[Session], session: Session, laps: Laps) -> None:
+    def _note_success(self, slot: Slot[Session], session: Session, times: StepTimes) -> None:
         host, port = self._server.host, self._server.port
-        self._hook(SessionOpened(host, port, laps.seconds, session.capabilities, laps.done))
+        self._hook(SessionOpened(host, port, times.seconds, session.capabilities, times.done))
         self._wires.add(session.wire)
         session.wire.gone.add_done_callback(lambda _gone: self._wires.discard(session.wire))
-        session.wire.on_closed = lambda why: self._note_end(berth, session, why)
+        session.wire.on_closed = lambda why: self._note_end(slot, session, why)
         if not self._breaker.is_closed:
             self._hook(BreakerClosed(host, port))
         self._breaker.succeed()
         self._owed = 0
-        self._roster.moor(berth, session, self._loop.time())
+        self._slots.fill(slot, session, self._loop.time())
 
     def _note_failure(self, failure: Failure) -> None:
         pause = self._breaker.fail(failure, self._loop.time())
@@ -255,30 +256,30 @@ class Fleet:
             self._hook(BreakerOpened(self._server.host, self._server.port, pause, failure))
         # While there are other sessions, those who wait can have one of them: perhaps the provider allows no more.
         self._owed += 1
-        if not self._roster.berths:
+        if not self._slots.all:
             for _ in range(self._owed):
                 self._fail_first(failure)
             self._owed = 0
 
-    def _note_end(self, berth: Berth[Session], session: Session, why: str) -> None:
+    def _note_end(self, slot: Slot[Session], session: Session, why: str) -> None:
         self._hook(SessionClosed(self._server.host, self._server.port, why, session.messages))
-        if berth.status is Status.IDLE:
-            self._roster.strike(berth)
+        if slot.status is Status.IDLE:
+            self._slots.remove(slot)
 
     def _fail_first(self, error: Exception) -> bool:
         """Give up for the one who waits longest. Return whether there was one."""
-        while self._roster.waiting:
-            waiter = self._roster.waiting.popleft()
+        while self._slots.waiting:
+            waiter = self._slots.waiting.popleft()
             if not waiter.done():
                 waiter.set_exception(repeated(error) if isinstance(error, Failure) else error)
                 return True
         return False
 
 
-def _session(berth: Berth[Session]) -> Session:
-    if berth.session is None:
-        raise RuntimeError("a berth without a session was lent")
-    return berth.session
+def _session(slot: Slot[Session]) -> Session:
+    if slot.session is None:
+        raise RuntimeError("a slot without a session was lent")
+    return slot.session
 
 
 def shutting_down(server: Server) -> Failure:

@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from smtpconnector_server.failure import Stage
-    from smtpconnector_server.smtp.events import Lap
+    from smtpconnector_server.smtp.events import StepTime
 
 
-class Laps:
+class StepTimes:
     """Takes the time of one step after the other.
 
     Args:
@@ -21,18 +21,18 @@ class Laps:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._began = self._at = clock()
-        self._laps: list[Lap] = []
+        self._times: list[StepTime] = []
 
     def note(self, stage: Stage, _sight: object = None) -> None:
         """Take note that a step has ended just now."""
         now = self._clock()
-        self._laps.append((stage, now - self._at))
+        self._times.append((stage, now - self._at))
         self._at = now
 
     @property
-    def done(self) -> tuple[Lap, ...]:
+    def done(self) -> tuple[StepTime, ...]:
         """The steps so far, in order."""
-        return tuple(self._laps)
+        return tuple(self._times)
 
     @property
     def seconds(self) -> float:
