@@ -101,7 +101,7 @@ def test_an_opening_is_needless_when_whoever_it_was_for_has_gone() -> None:
     made = slots("abc")
     first, second, third = made.plan(0.0, openings=None).open
     assert made.leave("b") is second
-    made.strike(second)
+    made.remove(second)
     made.fill(first, FakeSession(), 1.0)
     assert lent_to(made.plan(1.0, openings=None)) == ["a"]
     made.waiting.append("d")
