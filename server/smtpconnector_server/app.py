@@ -84,7 +84,7 @@ async def running_server(
     configurations = Configurations(profiles)
     limits = Limits(_limits(settings))
     server = RpcServer(
-        ConnectorServicer(configurations, sender, probes, limits, to_metadata_response(), hook),
+        ConnectorServicer(configurations, sender, probes, limits, None, to_metadata_response(), hook),
         shared_address or settings.listen,
         hook=hook,
         shares_port=shared_address is not None,

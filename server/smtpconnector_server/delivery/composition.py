@@ -52,8 +52,13 @@ class Composed:
         return Origin.of(self.profile)
 
 
-async def compose(request: MailRequest, prepared: Prepared) -> Composed:
+async def compose(request: MailRequest, prepared: Prepared, message_id: str | None = None) -> Composed:
     """Return the mail that a request makes with a configuration, signed where the configuration has keys.
+
+    Args:
+        request: The request.
+        prepared: The configuration.
+        message_id: The Message-ID that it had before. None: it gets one of its own.
 
     Raises:
         Failure: TEMPLATE_NOT_FOUND, or INVALID_REQUEST with all violations.
@@ -66,7 +71,7 @@ async def compose(request: MailRequest, prepared: Prepared) -> Composed:
         request.to,
         request.payload,
         date=time.time(),
-        message_id=new_message_id(sender.ascii_domain),
+        message_id=message_id or new_message_id(sender.ascii_domain),
         opaque=connector.server.single_flight,
     )
     if prepared.signer is not None:

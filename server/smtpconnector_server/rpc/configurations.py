@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from smtpconnector_server.config.document import read_document
 from smtpconnector_server.config.finding import Severity
 from smtpconnector_server.config.origin import Origin
+from smtpconnector_server.config.source import Source, SourceKind
 from smtpconnector_server.config.typed import read_typed
 from smtpconnector_server.delivery.prepared import Prepared, prepare
 from smtpconnector_server.failure import Failure, Reason, Stage, Violation
@@ -109,6 +110,20 @@ class Configurations:
         self._keep(fingerprint, configuration, len(octets))
         return configuration
 
+    def restore(self, source: Source) -> Prepared:
+        """Return a configuration, as it is now, that a message was accepted with.
+
+        Raises:
+            Failure: PROFILE_NOT_FOUND; INVALID_CONFIG.
+        """
+        if source.kind is SourceKind.PROFILE:
+            return self._profile(source.profile or DEFAULT_PROFILE).require()
+        if source.kind is SourceKind.DOCUMENT:
+            checked = read_document(source.values, origin=Origin.CALLER)
+        else:
+            checked = read_typed(source.values)
+        return _configured(checked, f"config.{source.kind.value}", None).require()
+
     def _profile(self, name: str) -> Configuration:
         try:
             return self._profiles[name]
@@ -128,6 +143,17 @@ class Configurations:
         while len(self._kept) > _MAX_KEPT or self._kept_octets > _MAX_KEPT_OCTETS:
             _, (_, freed) = self._kept.popitem(last=False)
             self._kept_octets -= freed
+
+
+def to_source(config: config_pb2.ConnectorConfig) -> Source:
+    """Return what a ConnectorConfig names or carries in a form that can be kept."""
+    match config.WhichOneof("source"):
+        case "document":
+            return Source(SourceKind.DOCUMENT, values=from_struct(config.document))
+        case "smtp":
+            return Source(SourceKind.SMTP, values=from_message(config.smtp))
+        case _:
+            return Source(SourceKind.PROFILE, profile=config.profile or DEFAULT_PROFILE)
 
 
 def _configured(checked: Checked, path: str, profile: str | None) -> Configuration:

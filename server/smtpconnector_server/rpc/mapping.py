@@ -52,17 +52,16 @@ _SEVERITIES: Final = {
 }
 
 
-def to_mail_request(request: pb.SendMessageRequest) -> MailRequest:
-    """Read a SendMessageRequest, its configuration apart.
+def to_mail_request(request: pb.SendMessageRequest, violations: list[Violation]) -> MailRequest:
+    """Read what mail a SendMessageRequest asks for, its configuration apart.
+
+    Args:
+        request: The request.
+        violations: What was found wrong with the rest of it.
 
     Raises:
-        Failure: INVALID_REQUEST with every wrong field, or NOT_IMPLEMENTED.
+        Failure: INVALID_REQUEST with every wrong field.
     """
-    if request.request_id:
-        raise _not_implemented(
-            "request_id", "Leave request_id empty: this server has no store that could guarantee it."
-        )
-    violations: list[Violation] = []
     to = _recipient(request.to, violations)
     if not _USAGE_TYPE.fullmatch(request.type):
         violations.append(Violation("type", "Name a usage type such as SignIn: 1 to 64 characters without controls."))
@@ -186,10 +185,4 @@ def _invalid(violations: list[Violation]) -> Failure:
         f"{first.field}: {first.description}{others}",
         stage=Stage.REQUEST,
         violations=tuple(violations),
-    )
-
-
-def _not_implemented(field: str, description: str) -> Failure:
-    return Failure(
-        Reason.NOT_IMPLEMENTED, description, stage=Stage.REQUEST, violations=(Violation(field, description),)
     )

@@ -10,10 +10,14 @@ from smtpconnector.v1 import connector_service_pb2_grpc
 from smtpconnector_server.delivery.check import check
 from smtpconnector_server.delivery.composition import compose
 from smtpconnector_server.failure import Failure, Reason, Stage
-from smtpconnector_server.rpc import mapping
+from smtpconnector_server.outbox.order import Wanted
+from smtpconnector_server.rpc import mapping, order_mapping
 from smtpconnector_server.rpc.callers import CALLER
+from smtpconnector_server.rpc.configurations import to_source
 from smtpconnector_server.rpc.events import MailComposed
+from smtpconnector_server.rpc.order_mapping import expiring, to_order
 from smtpconnector_server.smtp.course import Depth
+from smtpconnector_server.store.state import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +25,12 @@ if TYPE_CHECKING:
     import grpc
 
     from smtpconnector_server.config.origin import Origin
+    from smtpconnector_server.delivery.composition import Composed, MailRequest
+    from smtpconnector_server.delivery.prepared import Prepared
     from smtpconnector_server.delivery.sender import Sender
+    from smtpconnector_server.failure import Violation
+    from smtpconnector_server.outbox.order import Order
+    from smtpconnector_server.outbox.outbox import Outbox
     from smtpconnector_server.rpc.configurations import Configurations
     from smtpconnector_server.rpc.events import CallHook
     from smtpconnector_server.rpc.limits import Limits
@@ -48,6 +57,7 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
         sender: Sender,
         probes: Mapping[Origin, Probe],
         limits: Limits,
+        outbox: Outbox | None,
         metadata: pb.GetMetadataResponse,
         hook: CallHook,
     ) -> None:
@@ -55,6 +65,7 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
         self._sender = sender
         self._probes = probes
         self._limits = limits
+        self._outbox = outbox
         self._metadata = metadata
         self._hook = hook
 
@@ -89,17 +100,57 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
         caller = CALLER.get()
         with self._limits.call(caller.name):
             within = _seconds_to_answer(context, at_most=_MAX_SECONDS)
-            mail_request = mapping.to_mail_request(request)
+            violations: list[Violation] = []
+            order = to_order(request, violations)
+            mail_request = mapping.to_mail_request(request, violations)
             configuration = self._configurations.find(request.config, caller)
             prepared = configuration.require()
-            started = time.monotonic()
-            composed = await compose(mail_request, prepared)
-            self._hook(MailComposed(composed, time.monotonic() - started))
+            if order.needs_store and not request.validate_only:
+                wanted = self._wanted(request, order, mail_request, prepared)
+                return await self._send_durably(wanted, within, context)
+            composed = await self._compose(mail_request, prepared)
             if request.validate_only:
                 return mapping.to_send_response(composed)
             self._limits.count_mail(mail_request.to, client_ip=request.client_ip, profile=configuration.profile)
-            sent = await self._sender.send(composed, within=within, on_commit=lambda: _forbid_repetition(context))
+            with expiring(order, within) as left:
+                sent = await self._sender.send(composed, within=left, on_commit=lambda: _forbid_repetition(context))
             return mapping.to_send_response(composed, sent)
+
+    async def _compose(self, mail_request: MailRequest, prepared: Prepared, message_id: str | None = None) -> Composed:
+        started = time.monotonic()
+        composed = await compose(mail_request, prepared, message_id)
+        self._hook(MailComposed(composed, time.monotonic() - started))
+        return composed
+
+    async def _send_durably(self, wanted: Wanted, within: float, context: Context) -> pb.SendMessageResponse:
+        if self._outbox is None:
+            raise order_mapping.needs_store(wanted.order)
+        with expiring(wanted.order, within) as left:
+            if wanted.order.mode is Mode.ENQUEUE:
+                receipt = await self._outbox.enqueue(wanted, within=left)
+            else:
+                receipt = await self._outbox.send(wanted, within=left, on_commit=lambda: _forbid_repetition(context))
+        return order_mapping.to_receipt_response(receipt)
+
+    def _wanted(
+        self, request: pb.SendMessageRequest, order: Order, mail_request: MailRequest, prepared: Prepared
+    ) -> Wanted:
+        is_counted = False
+
+        async def admit() -> None:
+            nonlocal is_counted
+            if not is_counted:
+                self._limits.count_mail(mail_request.to, client_ip=request.client_ip, profile=prepared.profile)
+                is_counted = True
+
+        return Wanted(
+            order=order,
+            caller=CALLER.get().name,
+            source=to_source(request.config),
+            content=order_mapping.content(request),
+            compose=lambda message_id: self._compose(mail_request, prepared, message_id),
+            admit=admit,
+        )
 
 
 async def _forbid_repetition(context: Context) -> None:

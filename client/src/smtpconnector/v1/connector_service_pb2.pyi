@@ -304,7 +304,8 @@ class SendMessageRequest(_message.Message):
     """request_id makes the request safe to repeat (AIP-155): however often the same request comes with the same
     request_id, one mail is sent, across crashes, broken connections and all servers of one store. A repeat joins the
     one that is running, or gets its answer; one that ended with the mail not sent is tried anew. Another request with
-    the same request_id fails with ALREADY_EXISTS, reason REQUEST_ID_CONFLICT. It belongs to the caller who sent it, and
+    the same request_id fails with ALREADY_EXISTS, reason REQUEST_ID_CONFLICT; expire_time and client_ip may differ, and
+    those of the first are valid. It belongs to the caller who sent it, and
     is remembered for the server's retention, a week by default, after the mail's end. At most 128 characters of
     printable ASCII; a UUID is a good choice. Empty, the default, promises nothing for repeats. Needs a server with a
     store, else the request fails with UNIMPLEMENTED, reason NOT_IMPLEMENTED.

@@ -1,0 +1,107 @@
+"""This server's share in the store: a name of its own, and a lease that it renews while it lives.
+
+What the store did without being able to say so (its connection broke) may have left claims under the name that nobody
+here knows of. The name is then retired: it is kept alive only while known attempts run under it, and when it ends, the
+store gives away whatever is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from smtpconnector_server.store.store import StoreError
+
+if TYPE_CHECKING:
+    from smtpconnector_server.store.store import Store
+
+LEASE_SECONDS: Final = 6.0
+"""After which a silent server is thought to be dead, and its messages are taken over."""
+_BEAT_SECONDS: Final = 1.5
+
+_log = structlog.get_logger()
+
+
+class Lease:
+    """A name in the store, and until when it counts as alive."""
+
+    def __init__(self) -> None:
+        self.owner = secrets.token_hex(8)
+        """Under which messages are claimed."""
+        self.attempts = 0
+        """How many run under it."""
+        self._fresh_until = 0.0
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nobody can think that it is dead. By a clock that goes on while the process is stopped."""
+        return time.monotonic() < self._fresh_until
+
+    async def renew(self, store: Store) -> None:
+        """Renew it once.
+
+        Raises:
+            StoreError: The store cannot be reached.
+        """
+        began = time.monotonic()
+        await store.beat(self.owner, lease=LEASE_SECONDS)
+        self._fresh_until = began + LEASE_SECONDS
+
+
+class Leases:
+    """The lease under which new claims are made, and retired ones.
+
+    Args:
+        store: Where they stand.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._current = Lease()
+        self._retired: list[Lease] = []
+
+    async def current(self) -> Lease:
+        """Return the lease to claim under, renewed if need be.
+
+        Raises:
+            StoreError: It is not fresh, and the store cannot be reached.
+        """
+        lease = self._current
+        if not lease.is_fresh:
+            await lease.renew(self._store)
+        return lease
+
+    def retire(self) -> None:
+        """Claim under a new name from now on: there may be claims under the old one that nobody knows of."""
+        self._retired.append(self._current)
+        self._current = Lease()
+
+    async def keep(self) -> None:
+        """Renew what is in use, for ever."""
+        while True:
+            try:
+                await self._renew()
+            except StoreError as error:
+                _log.warning("store_failed", doing="beat", error=str(error))
+            await asyncio.sleep(_BEAT_SECONDS)
+
+    async def end(self) -> None:
+        """End all of them, so that what is left is taken over at once."""
+        for lease in (self._current, *self._retired):
+            try:
+                await self._store.leave(lease.owner)
+            except StoreError as error:
+                _log.warning("store_failed", doing="leave", error=str(error))
+
+    async def _renew(self) -> None:
+        await self._current.renew(self._store)
+        for lease in list(self._retired):
+            if lease.attempts:
+                await lease.renew(self._store)
+            else:
+                await self._store.leave(lease.owner)
+                self._retired.remove(lease)

@@ -1,0 +1,337 @@
+"""The outbox: accepts messages durably, once for each request id, and waits for the end of those that are waited for.
+
+Nothing is answered before it is durable: neither that a message was accepted, nor that it was not sent. What the outbox
+does not know when a call must be answered, it says it does not know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import secrets
+import time
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import structlog
+
+from smtpconnector_server.failure import Failure, Reason, Stage
+from smtpconnector_server.outbox import answer
+from smtpconnector_server.outbox.answer import Receipt, final_answer, queued, receipt
+from smtpconnector_server.outbox.parcel import pack
+from smtpconnector_server.store.record import Claim, Draft, Kept
+from smtpconnector_server.store.state import State
+from smtpconnector_server.store.store import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+    from typing import Any
+
+    from smtpconnector_server.delivery.composition import Composed
+    from smtpconnector_server.outbox.changes import Changes
+    from smtpconnector_server.outbox.lease import Leases
+    from smtpconnector_server.outbox.order import Wanted
+    from smtpconnector_server.outbox.runner import Run
+    from smtpconnector_server.outbox.worker import Worker
+    from smtpconnector_server.store.sealing import Sealer
+    from smtpconnector_server.store.store import Store
+
+    OnCommit = Callable[[], Awaitable[None]]
+
+ENQUEUED_SECONDS: Final = 24 * 3600.0
+"""How long a message of the queue is of use where nothing is said."""
+_END_SECONDS: Final = 0.2
+"""What is kept of a call's time for writing down that its message was not sent."""
+_END_SHARE: Final = 0.1
+_ASK_AGAIN_SECONDS: Final = 0.2
+"""Between two questions to a store that cannot be reached."""
+_OF_THE_CALL: Final = frozenset({Reason.CANCELLED, Reason.DEADLINE_EXCEEDED, Reason.SHUTTING_DOWN})
+"""Why a message was not sent that says nothing of the message, but of the call or the server that had it."""
+
+_T = TypeVar("_T")
+_log = structlog.get_logger()
+
+
+class Outbox:
+    """Takes messages.
+
+    Args:
+        store: Keeps them.
+        sealer: Seals their content.
+        worker: Sends them.
+        leases: The names under which this server claims them.
+        changes: Tells when the state of a message may have changed.
+    """
+
+    def __init__(self, store: Store, sealer: Sealer, worker: Worker, leases: Leases, changes: Changes) -> None:
+        self._store = store
+        self._sealer = sealer
+        self._worker = worker
+        self._leases = leases
+        self._changes = changes
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def enqueue(self, wanted: Wanted, *, within: float) -> Receipt:
+        """Accept a message durably.
+
+        Args:
+            wanted: The message.
+            within: Seconds until the caller must have an answer.
+
+        Raises:
+            Failure: It was not accepted, or (outcome UNKNOWN) nobody can know.
+        """
+        ends = _clock() + within
+        while True:
+            kept = await self._known(wanted, ends)
+            if kept is not None:
+                return receipt(kept)
+            accepted = await self._whole(self._accept(wanted), ends, late=lambda _receipt: None)
+            if accepted is not None:
+                return accepted
+            await self._pause(ends)
+
+    async def send(self, wanted: Wanted, *, within: float, on_commit: OnCommit) -> Receipt:
+        """Send a message and wait for its end, or join whoever is sending it.
+
+        Args:
+            wanted: The message.
+            within: Seconds until the caller must have an answer.
+            on_commit: As for :meth:`.delivery.sender.Sender.send`.
+
+        Raises:
+            Failure: The SMTP server did not accept the message, or its end is unknown.
+        """
+        ends = _clock() + within
+        lapses_at = time.time() + within
+        kept = await self._known(wanted, ends)
+        has_joined = False
+        while True:
+            if kept is None or _is_to_be_tried(kept, has_joined=has_joined):
+                begun = await self._whole(self._begin(wanted, kept, lapses_at, on_commit), ends, late=_cancel)
+                if begun is None:  # somebody else was faster, or the store is away
+                    await self._pause(ends)
+                    kept = await self._known(wanted, ends)
+                    continue
+                kept = await self._end(begun, wanted, ends)
+                if kept.state.is_final:
+                    return final_answer(kept)
+            elif kept.state.is_final:
+                return final_answer(kept)
+            else:
+                has_joined = True
+                await self._changes.wait(kept.id, within=ends - _clock())
+                kept = await self._read(kept.id, ends)
+
+    async def _accept(self, wanted: Wanted) -> Receipt | None:
+        """Put a message into the queue, or in hand where there is room; None: the store is away, ask again."""
+        composed = await wanted.compose(None)
+        await wanted.admit()
+        expires_at = wanted.order.expires_at or time.time() + ENQUEUED_SECONDS
+        draft = self._draft(wanted, composed, expires_at=expires_at, lapses_to=State.EXPIRED)
+        try:
+            lease = await self._leases.current() if self._worker.has_room(wanted.lane) else None
+            accepted = await self._store.accept(draft, owner=lease.owner if lease else None)
+        except StoreError as error:
+            self._note(error, wanted)
+            return None
+        if isinstance(accepted, Claim) and lease is not None:
+            self._worker.begin(accepted, lease, composed=composed)
+            return receipt(accepted.kept)
+        if isinstance(accepted, Kept):
+            return receipt(self._same(accepted, wanted))
+        return queued(draft)
+
+    async def _begin(self, wanted: Wanted, kept: Kept | None, lapses_at: float, on_commit: OnCommit) -> Run | None:
+        """Take a message in hand that a call waits for; None: somebody else was faster, or the store is away."""
+        order = wanted.order
+        composed = await wanted.compose(kept.message_id if kept is not None else None)
+        if kept is None:
+            await wanted.admit()
+        draft = self._draft(
+            wanted,
+            composed,
+            expires_at=order.expires_at or lapses_at,
+            lapses_to=State.EXPIRED if order.expires_at else State.NOT_SENT,
+            kept=kept,
+        )
+        try:
+            lease = await self._leases.current()
+            if kept is None:
+                claim = await self._store.accept(draft, owner=lease.owner)
+            else:
+                claim = await self._store.reopen(draft, kept, owner=lease.owner)
+        except StoreError as error:
+            self._note(error, wanted)
+            return None
+        if not isinstance(claim, Claim):
+            return None
+        return self._worker.begin(claim, lease, composed=composed, on_commit=on_commit)
+
+    async def _end(self, run: Run, wanted: Wanted, ends: float) -> Kept:
+        """Wait for the end of an attempt; give it up in time to say so."""
+        margin = min(_END_SECONDS, (ends - _clock()) * _END_SHARE)
+        try:
+            await asyncio.wait({run.ending}, timeout=max(0.0, ends - margin - _clock()))
+            if not run.ending.done():
+                run.give_up(_late(wanted))
+                await asyncio.wait({run.ending}, timeout=max(0.0, ends - _clock()))
+        except asyncio.CancelledError:
+            _cancel(run)
+            raise
+        if run.ending.cancelled():  # somebody else has decided what becomes of it
+            return await self._read(run.claim.kept.id, ends)
+        if run.ending.done():
+            end = run.ending.result()
+            return dataclasses.replace(run.claim.kept, state=end.state, last=end.attempt)
+        raise answer.uncertain(run.host) if run.is_committed else answer.pending()
+
+    async def _known(self, wanted: Wanted, ends: float) -> Kept | None:
+        """Return what is kept under a request's id.
+
+        Raises:
+            Failure: REQUEST_ID_CONFLICT; DELIVERY_PENDING.
+        """
+        request_hash = self._request_hash(wanted)
+        if request_hash is None:
+            return None
+        while True:
+            try:
+                kept = await self._store.find(request_hash)
+            except StoreError as error:
+                _log.warning("store_failed", doing="find", error=str(error))
+                await self._pause(ends)
+                continue
+            return self._same(kept, wanted) if kept is not None else None
+
+    async def _read(self, delivery_id: str, ends: float) -> Kept:
+        while True:
+            try:
+                kept = await self._store.get(delivery_id)
+            except StoreError as error:
+                _log.warning("store_failed", doing="get", error=str(error))
+            else:
+                if kept is None:
+                    raise answer.pending()
+                if kept.state.is_final or _clock() < ends:
+                    return kept
+            await self._pause(ends)
+
+    async def _pause(self, ends: float) -> None:
+        """Wait a moment before the store is asked again.
+
+        Raises:
+            Failure: DELIVERY_PENDING: the call has no time left.
+        """
+        if _clock() + _ASK_AGAIN_SECONDS >= ends:
+            raise answer.pending()
+        await asyncio.sleep(_ASK_AGAIN_SECONDS)
+
+    async def _whole(self, work: Coroutine[Any, Any, _T], ends: float, *, late: Callable[[_T], None]) -> _T:
+        """Do what must not be left half done when the call is cancelled or its time is over.
+
+        Args:
+            work: What is to be done.
+            ends: The end of the call's time.
+            late: Told the result that the call is not there for any more.
+        """
+        task = asyncio.create_task(work, name="outbox-accept")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            async with asyncio.timeout_at(ends):
+                return await asyncio.shield(task)
+        except TimeoutError:
+            task.add_done_callback(lambda ended: _tell_late(ended, late))
+            raise answer.pending() from None
+        except asyncio.CancelledError:
+            task.add_done_callback(lambda ended: _tell_late(ended, late))
+            raise
+
+    def _note(self, error: StoreError, wanted: Wanted) -> None:
+        """Take note that the store failed while accepting.
+
+        Raises:
+            Failure: The request has no id, with which the store could be asked again what it did.
+        """
+        _log.warning("store_failed", doing="accept", error=str(error), is_certain=error.is_certain)
+        if not error.is_certain:
+            self._leases.retire()
+        if wanted.order.request_id:
+            return
+        raise answer.unavailable() if error.is_certain else answer.half_accepted()
+
+    def _same(self, kept: Kept, wanted: Wanted) -> Kept:
+        """Return what is kept under a request's id, if it is of the same request.
+
+        Raises:
+            Failure: REQUEST_ID_CONFLICT.
+        """
+        if kept.fingerprint != self._fingerprint(wanted):
+            raise answer.conflict()
+        return kept
+
+    def _draft(
+        self, wanted: Wanted, composed: Composed, *, expires_at: float, lapses_to: State, kept: Kept | None = None
+    ) -> Draft:
+        order = wanted.order
+        delivery_id = kept.id if kept is not None else _new_id()
+        key = order.supersede_key
+        return Draft(
+            id=delivery_id,
+            caller=wanted.caller,
+            lane=wanted.lane,
+            profile=wanted.source.profile,
+            usage_type=composed.usage_type,
+            message_id=composed.mail.message_id,
+            mode=order.mode,
+            policy=order.policy,
+            expires_at=expires_at,
+            lapses_to=lapses_to,
+            request_hash=self._request_hash(wanted),
+            fingerprint=self._fingerprint(wanted),
+            supersede_hash=self._sealer.hash("supersede", wanted.caller, key) if key else None,
+            sealed=self._sealer.seal(delivery_id, pack(composed, wanted.source)),
+        )
+
+    def _request_hash(self, wanted: Wanted) -> bytes | None:
+        request_id = wanted.order.request_id
+        return self._sealer.hash("request", wanted.caller, request_id) if request_id else None
+
+    def _fingerprint(self, wanted: Wanted) -> bytes:
+        return self._sealer.hash("fingerprint", wanted.content)
+
+
+def _is_to_be_tried(kept: Kept, *, has_joined: bool) -> bool:
+    """Tell whether a message that was not sent is tried anew: not if that is the end which this call waited for."""
+    return kept.state is State.NOT_SENT and not (has_joined and kept.last.reason not in _OF_THE_CALL)
+
+
+def _tell_late(task: asyncio.Task[_T], late: Callable[[_T], None]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        late(task.result())
+
+
+def _cancel(run: Run | None) -> None:
+    if run is not None:
+        run.give_up(Failure(Reason.CANCELLED, "The caller has gone before the message was sent.", stage=Stage.STORE))
+
+
+def _late(wanted: Wanted) -> Failure:
+    expires_at = wanted.order.expires_at
+    if expires_at is not None and time.time() >= expires_at:
+        return answer.expired()
+    return Failure(
+        Reason.DEADLINE_EXCEEDED,
+        "The deadline passed before the message was sent. Allow more time, or see by ValidateConfig where the server is"
+        " slow.",
+        stage=Stage.STORE,
+    )
+
+
+def _new_id() -> str:
+    """Return an id that nobody can guess and that sorts by its time."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+
+
+def _clock() -> float:
+    return asyncio.get_running_loop().time()

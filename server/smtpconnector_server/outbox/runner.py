@@ -1,0 +1,230 @@
+"""One attempt to send one message of the store: from the claim to an end that is durable.
+
+The order of the instants is the guarantee: the store notes that the last octet is about to leave before it leaves, and
+notes the end before anybody is told of it. Whoever holds a claim that has gone to somebody else learns it at the first
+of these, and stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from smtpconnector_server.failure import Failure, Reason, Stage
+from smtpconnector_server.outbox import ending
+from smtpconnector_server.outbox.answer import expired, unavailable
+from smtpconnector_server.outbox.parcel import Parcel
+from smtpconnector_server.store.keyring import UnsealError
+from smtpconnector_server.store.state import State
+from smtpconnector_server.store.store import FenceError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from smtpconnector_server.config.source import Source
+    from smtpconnector_server.delivery.composition import Composed
+    from smtpconnector_server.delivery.prepared import Prepared
+    from smtpconnector_server.delivery.sender import Sender
+    from smtpconnector_server.outbox.lease import Lease
+    from smtpconnector_server.store.record import Claim, Ending, Kept
+    from smtpconnector_server.store.sealing import Sealer
+    from smtpconnector_server.store.store import Store
+
+_MAX_SECONDS: Final = 900.0
+"""For one attempt: more than the ten minutes that the reply to a message may take (RFC 5321, section 4.5.3.2.6)."""
+_FINISH_AGAIN_SECONDS: Final = 0.5
+"""Between two tries to write an end down."""
+_RELEASE_SECONDS: Final = 3.0
+"""For the store to take note of what a stopping server leaves behind."""
+
+_log = structlog.get_logger()
+
+
+class Run:
+    """One attempt, in a task of its own."""
+
+    def __init__(self, claim: Claim, lease: Lease, *, is_waited_for: bool) -> None:
+        self.claim = claim
+        self.lease = lease
+        self.host = ""
+        """The SMTP server, once it is known."""
+        self.is_committed = False
+        """Whether the last octet may have left."""
+        self.ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        """The end, once it may be told: when it is durable, or when the SMTP server has accepted the message."""
+        self.is_waited_for = is_waited_for
+        self.given_up: Failure | None = None
+        """Why the attempt was stopped from outside, if it was."""
+        self.is_sending = True
+        """False once only its end is left to be written."""
+        self.task: asyncio.Task[None]
+
+    def give_up(self, failure: Failure) -> None:
+        """End the attempt with a failure, unless its last octet may have left or it has an end already."""
+        if self.is_sending and not self.is_committed:
+            self.given_up = failure
+            self.task.cancel()
+
+    def release(self) -> None:
+        """End the attempt for another server to go on, or as uncertain where its last octet may have left."""
+        if self.is_sending:
+            self.task.cancel()
+
+
+class Runner:
+    """Makes attempts.
+
+    Args:
+        store: Where the ends are written.
+        sealer: Opens what was sealed.
+        sender: Sends.
+        prepare: Returns a configuration as it is now; raises Failure.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sealer: Sealer,
+        sender: Sender,
+        prepare: Callable[[Source], Prepared],
+    ) -> None:
+        self._store = store
+        self._sealer = sealer
+        self._sender = sender
+        self._prepare = prepare
+        self._runs: set[Run] = set()
+
+    def start(
+        self,
+        claim: Claim,
+        lease: Lease,
+        *,
+        composed: Composed | None = None,
+        on_commit: Callable[[], Awaitable[None]] | None = None,
+        then: Callable[[], None] = lambda: None,
+    ) -> Run:
+        """Begin an attempt.
+
+        Args:
+            claim: The right to make it.
+            lease: Under which it was claimed.
+            composed: The mail, where it is at hand. None: it is taken out of its seal.
+            on_commit: Awaited before the last octet leaves, for a call that waits. None: nobody waits.
+            then: Called when the attempt has ended.
+        """
+        run = Run(claim, lease, is_waited_for=on_commit is not None)
+        run.task = asyncio.create_task(self._attempt(run, composed, on_commit), name="outbox-attempt")
+        self._runs.add(run)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._runs.discard(run)
+            if not run.ending.done():
+                run.ending.cancel()
+            if not task.cancelled() and (error := task.exception()) is not None:
+                _log.error("attempt_broke", error_type=type(error).__qualname__)
+            then()
+
+        run.task.add_done_callback(ended)
+        return run
+
+    @property
+    def under_way(self) -> int:
+        """How many attempts are being made."""
+        return len(self._runs)
+
+    async def drain(self) -> None:
+        """Wait for every attempt that is being made."""
+        while self._runs:
+            await asyncio.wait([run.task for run in self._runs])
+
+    async def release(self) -> None:
+        """Stop every attempt: what has not left goes back to the queue, what may have left is said to be uncertain."""
+        runs = list(self._runs)
+        for run in runs:
+            run.release()
+        if runs:
+            _, silent = await asyncio.wait([run.task for run in runs], timeout=_RELEASE_SECONDS)
+            for task in silent:
+                task.cancel()  # the store is away: what is left is taken over when the lease has ended
+
+    async def _attempt(
+        self, run: Run, composed: Composed | None, on_commit: Callable[[], Awaitable[None]] | None
+    ) -> None:
+        try:
+            end = await self._send(run, composed, on_commit)
+        except asyncio.CancelledError:
+            if run.given_up is None:
+                end = ending.released(is_committed=run.is_committed, kept=run.claim.kept)
+            else:
+                end = ending.failed(run.given_up, run.claim.kept, is_waited_for=run.is_waited_for)
+        except FenceError:
+            return  # somebody else has the message, and tells what becomes of it
+        finally:
+            run.is_sending = False
+        if end.state is State.SENT:
+            run.ending.set_result(end)
+        if await self._finish(run.claim, end) and not run.ending.done():
+            run.ending.set_result(end)
+
+    async def _send(
+        self, run: Run, composed: Composed | None, on_commit: Callable[[], Awaitable[None]] | None
+    ) -> Ending:
+        kept = run.claim.kept
+        fence: FenceError | None = None
+
+        async def commit() -> None:
+            nonlocal fence
+            if on_commit is not None:
+                await on_commit()
+            try:
+                await self._store.commit(run.claim)
+            except FenceError as lost:
+                fence = lost
+                raise (expired() if _has_expired(lost, kept) else _taken()) from None
+            except StoreError as error:
+                _log.warning("store_failed", doing="commit", error=str(error))
+                raise unavailable() from None
+            if not run.lease.is_fresh:
+                # Frozen since the store answered: another server may say of this message that its end is unknown.
+                raise unavailable()
+            run.is_committed = True
+
+        try:
+            mail = composed or self._unpacked(run.claim)
+            run.host = mail.server.host
+            result = await self._sender.send(mail, within=_MAX_SECONDS, on_commit=commit)
+        except Failure as failure:
+            if fence is not None and not _has_expired(fence, kept):
+                raise fence from None
+            return ending.failed(failure, kept, is_waited_for=run.is_waited_for)
+        return ending.sent(result, mail.server.host)
+
+    def _unpacked(self, claim: Claim) -> Composed:
+        try:
+            parcel = Parcel(self._sealer.open(claim.kept.id, claim.sealed))
+        except UnsealError as error:
+            raise Failure(
+                Reason.STORE_UNAVAILABLE, f"The kept message cannot be read: {error}", stage=Stage.STORE
+            ) from None
+        return parcel.addressed(self._prepare(parcel.source))
+
+    async def _finish(self, claim: Claim, end: Ending) -> bool:
+        """Write an end down, however long the store takes to come back; return whether it was taken."""
+        while True:
+            try:
+                return await self._store.finish(claim, end)
+            except StoreError as error:
+                _log.warning("store_failed", doing="finish", error=str(error))
+            await asyncio.sleep(_FINISH_AGAIN_SECONDS)
+
+
+def _has_expired(fence: FenceError, claimed: Kept) -> bool:
+    """Tell whether the claim is still ours, so that only its time can be over."""
+    kept = fence.kept
+    return kept is not None and kept.state is State.SENDING and kept.attempt == claimed.attempt
+
+
+def _taken() -> Failure:
+    return Failure(Reason.CANCELLED, "Somebody else has taken the message.", stage=Stage.STORE)
