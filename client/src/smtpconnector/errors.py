@@ -163,6 +163,15 @@ class DeliveryUncertain(SmtpConnectorError):
     """The mail may or may not have been sent, and nobody can know: a second attempt may send it twice."""
 
 
+class DeliveryPending(DeliveryUncertain):
+    """The mail is still being sent: the same call with the same ``request_id``, or ``get_delivery``, tells how it ends.
+
+    Repeating that call can not send the mail twice.
+    """
+
+    may_retry = True
+
+
 class DeliveryExpired(SmtpConnectorError):
     """The mail's ``expire_time`` passed before it was sent, and it never will be: make a new one."""
 
@@ -240,7 +249,7 @@ _BY_REASON: dict[str, type[SmtpConnectorError]] = {
     "DELIVERY_UNCERTAIN": DeliveryUncertain,
     "REQUEST_ID_CONFLICT": RequestIdConflict,
     "STORE_UNAVAILABLE": Unavailable,
-    "DELIVERY_PENDING": DeliveryUncertain,
+    "DELIVERY_PENDING": DeliveryPending,
     "DELIVERY_EXPIRED": DeliveryExpired,
     "DELIVERY_CANCELLED": DeliveryWithdrawn,
     "DELIVERY_SUPERSEDED": DeliveryWithdrawn,
@@ -265,6 +274,7 @@ _BY_CODE: dict[grpc.StatusCode, type[SmtpConnectorError]] = {
 
 def error_class(reason: str, code: grpc.StatusCode, outcome: Outcome | None) -> type[SmtpConnectorError]:
     """Choose the class for a failure; a reason newer than this client falls back to what its status code means."""
-    if outcome is Outcome.UNKNOWN:
+    found = _BY_REASON.get(reason) or _BY_CODE.get(code, SmtpConnectorError)
+    if outcome is Outcome.UNKNOWN and not issubclass(found, DeliveryUncertain):
         return DeliveryUncertain
-    return _BY_REASON.get(reason) or _BY_CODE.get(code, SmtpConnectorError)
+    return found

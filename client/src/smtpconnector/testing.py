@@ -43,12 +43,14 @@ _CODES: dict[StatusCode, tuple[str, ...]] = {
         "SMTP_MESSAGE_TOO_LARGE",
         "SMTP_RECIPIENT_REJECTED",
     ),
-    StatusCode.NOT_FOUND: ("PROFILE_NOT_FOUND",),
+    StatusCode.NOT_FOUND: ("PROFILE_NOT_FOUND", "DELIVERY_NOT_FOUND"),
+    StatusCode.ALREADY_EXISTS: ("REQUEST_ID_CONFLICT",),
+    StatusCode.ABORTED: ("DELIVERY_CANCELLED", "DELIVERY_SUPERSEDED"),
     StatusCode.UNIMPLEMENTED: ("NOT_IMPLEMENTED",),
     StatusCode.UNAUTHENTICATED: ("UNAUTHENTICATED",),
     StatusCode.PERMISSION_DENIED: ("PERMISSION_DENIED", "EGRESS_DENIED"),
     StatusCode.RESOURCE_EXHAUSTED: ("SERVICE_OVERLOADED", "LOCAL_RATE_LIMITED", "SMTP_RATE_LIMITED"),
-    StatusCode.DEADLINE_EXCEEDED: ("DEADLINE_EXCEEDED",),
+    StatusCode.DEADLINE_EXCEEDED: ("DEADLINE_EXCEEDED", "DELIVERY_PENDING", "DELIVERY_EXPIRED"),
     StatusCode.CANCELLED: ("CANCELLED",),
     StatusCode.INTERNAL: ("INTERNAL", "SMTP_PROTOCOL_ERROR"),
     StatusCode.UNKNOWN: ("DELIVERY_UNCERTAIN",),
@@ -68,6 +70,7 @@ _CODES: dict[StatusCode, tuple[str, ...]] = {
         "SMTP_MAILBOX_UNAVAILABLE",
         "SMTP_POLICY_REJECTED",
         "SMTP_MESSAGE_REJECTED",
+        "DELIVERY_STATE_CONFLICT",
     ),
     StatusCode.UNAVAILABLE: (
         "SHUTTING_DOWN",
@@ -83,10 +86,13 @@ _CODES: dict[StatusCode, tuple[str, ...]] = {
         "SMTP_SENDER_DEFERRED",
         "SMTP_RECIPIENT_DEFERRED",
         "SMTP_MESSAGE_DEFERRED",
+        "STORE_UNAVAILABLE",
     ),
 }
 CODE_OF_REASON: dict[str, StatusCode] = {reason: code for code, reasons in _CODES.items() for reason in reasons}
 """The status code of each reason, as ``error_reason.proto`` has it."""
+
+_UNCERTAIN = frozenset({"DELIVERY_UNCERTAIN", "DELIVERY_PENDING"})
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,8 @@ class FakeConnector(connector_service_pb2_grpc.ConnectorServiceServicer):
         Args:
             reason: A reason of the contract, such as ``SMTP_AUTH_FAILED``.
             times: How many calls.
-            outcome: What is true of the message. None: UNKNOWN for DELIVERY_UNCERTAIN, else NOT_SENT.
+            outcome: What is true of the message. None: UNKNOWN for DELIVERY_UNCERTAIN and DELIVERY_PENDING, else
+                NOT_SENT.
             violations: Field to description.
             retry_after: Seconds.
 
@@ -151,7 +158,7 @@ class FakeConnector(connector_service_pb2_grpc.ConnectorServiceServicer):
         if reason not in CODE_OF_REASON:
             raise ValueError(f"there is no reason {reason!r}; see error_reason.proto")
         if outcome is None:
-            outcome = Outcome.UNKNOWN if reason == "DELIVERY_UNCERTAIN" else Outcome.NOT_SENT
+            outcome = Outcome.UNKNOWN if reason in _UNCERTAIN else Outcome.NOT_SENT
         with self._lock:
             self._failures.extend([_Failure(reason, outcome, violations or {}, retry_after)] * times)
 
