@@ -28,7 +28,7 @@ run: $(VENV)/.demo ## Serve on 127.0.0.1:50051 with an embedded inbox that print
 test: $(VENV)/.test ## Run every test that needs no installed server.
 	@$(BIN)/python -m pytest -m "not needs_server and not wheels and not examples" $(ARGS)
 
-test-servers: $(VENV)/.test ## Run the tests that need installed servers (Postfix, Exim); none may skip.
+test-servers: $(VENV)/.test ## Run the tests that need installed servers (Postfix, Exim, PostgreSQL); none may skip.
 	@$(BIN)/python -m pytest -m needs_server --require-servers $(ARGS)
 
 test-examples: $(VENV)/.dev $(VENV)/.examples ## Build every example by its README and run it; a missing toolchain skips its own.

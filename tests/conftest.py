@@ -12,5 +12,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--require-servers",
         action="store_true",
-        help="fail, rather than skip, a test whose SMTP server is not installed (as .ci/run does)",
+        help="fail, rather than skip, a test whose server is not installed (as .ci/run does)",
     )

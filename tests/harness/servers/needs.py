@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from harness.servers import exim, postfix, smtp_sink
+from harness.servers import exim, postfix, postgres, smtp_sink
 from harness.servers.programs import MissingServerError, program
 
 _CHECKS = {
     "postfix": postfix.check,
     "exim": exim.check,
     "smtp-sink": smtp_sink.check,
+    "postgres": postgres.check,
+    "pgbouncer": postgres.check_pooler,
     "grpcurl": lambda: program("grpcurl"),
 }
 

@@ -32,6 +32,13 @@ def unprivileged() -> pwd.struct_passwd:
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
 
 
+def as_account(account: pwd.struct_passwd | None) -> list[str]:
+    """Return the beginning of a command that root runs as somebody; None: as itself."""
+    if account is None or os.geteuid() != 0:
+        return []
+    return ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+
+
 @contextmanager
 def server_folder() -> Iterator[Path]:
     """Make a folder that every account can enter, unlike pytest's own ones; remove it in the end."""
@@ -62,8 +69,8 @@ def running(
     ports: Sequence[int],
     account: pwd.struct_passwd | None = None,
     variables: Mapping[str, str] = {},
-) -> Iterator[None]:
-    """Run a server that stays in the foreground.
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server that stays in the foreground, and yield its process.
 
     Args:
         command: The program and its arguments.
@@ -75,12 +82,9 @@ def running(
     Raises:
         RuntimeError: It did not start.
     """
-    as_account: list[str] = []
-    if account is not None and os.geteuid() == 0:
-        as_account = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - the command is the harness's own
-            ["/bin/sh", "-c", _WATCHED, "sh", *as_account, *command],
+            ["/bin/sh", "-c", _WATCHED, "sh", *as_account(account), *command],
             cwd=folder,
             env={**environment(), **variables},
             stdin=subprocess.PIPE,  # never written to: it tells when pytest ends
@@ -91,7 +95,7 @@ def running(
     try:
         for port in ports:
             _wait_until_connectable(port, process, folder / "output")
-        yield
+        yield process
     finally:
         _stop(process)
 

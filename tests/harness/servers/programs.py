@@ -1,4 +1,4 @@
-"""Where the programs of real SMTP servers are: unpacked by scripts/install-test-servers, or installed."""
+"""Where the programs of real servers are: unpacked by scripts/install-test-servers, or installed."""
 
 from __future__ import annotations
 
@@ -22,13 +22,19 @@ def program(*names: str) -> Path:
     Raises:
         MissingServerError: There is none.
     """
-    places = [root / folder for root in (_UNPACKED, Path("/")) for folder in _FOLDERS]
+    places = [place for root in (_UNPACKED, Path("/")) for place in _places(root)]
     path = os.pathsep.join([*map(str, places), os.environ.get("PATH", os.defpath)])
     for name in names:
         found = shutil.which(name, path=path)
         if found is not None:
             return Path(found)
     raise MissingServerError(f"there is no program {' or '.join(names)}: run scripts/install-test-servers as root")
+
+
+def _places(root: Path) -> list[Path]:
+    """Return the folders of programs; Debian keeps PostgreSQL's by version, of which the newest comes first."""
+    versions = sorted(root.glob("usr/lib/postgresql/*/bin"), key=lambda place: int(place.parent.name), reverse=True)
+    return [*(root / folder for folder in _FOLDERS), *versions]
 
 
 def environment() -> dict[str, str]:
