@@ -95,6 +95,9 @@ class Kept:
     """Whether its last octet may have left in the newest attempt."""
     attempt: int
     """How many times it was taken up for sending; the fence: only the newest may change anything."""
+    may_have_arrived: bool
+    """Whether an attempt before the newest may have arrived, and it was sent again all the same. Its end is then SENT
+    or UNKNOWN, whatever the newest attempt says: that it was not sent can not be said any more."""
     deferrals: int
     """How many attempts in a row ended with another to come."""
     resends_left: int

@@ -53,6 +53,7 @@ MOVES: Final[frozenset[tuple[State | None, State]]] = frozenset(
         (State.QUEUED, State.EXPIRED),
         (State.QUEUED, State.CANCELLED),
         (State.QUEUED, State.SUPERSEDED),
+        (State.QUEUED, State.UNKNOWN),  # one of the four above, but an earlier attempt may have arrived
         (State.SENDING, State.QUEUED),  # deferred, released, taken over, or resent once
         (State.SENDING, State.SENT),
         (State.SENDING, State.REJECTED),

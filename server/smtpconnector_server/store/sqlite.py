@@ -1,0 +1,162 @@
+"""The store in a SQLite file: for one machine, with nothing to install, by any number of processes.
+
+Everything that was answered survives the death of the machine: WAL with ``synchronous=FULL``, one fsync a transaction.
+What was destroyed is overwritten with zeros in the file (``secure_delete``); its old pages stay in the write-ahead log
+for at most about half a minute, until that is emptied. What the file system, the disk or a snapshot keeps of blocks
+that were given back is out of reach; that is why content is encrypted under a key that is destroyed with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from smtpconnector_server.store.dialect import Dialect
+from smtpconnector_server.store.migrations import migrate
+from smtpconnector_server.store.rows import micros
+from smtpconnector_server.store.sql_store import SqlStore
+from smtpconnector_server.store.store import StoreError
+from smtpconnector_server.store.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Self
+
+    from smtpconnector_server.store.operations import Done, Operation
+
+T = TypeVar("T")
+
+DIALECT: Final = Dialect(now=":now", skip_locked="", blob="BLOB", text="TEXT")
+_OLDEST: Final = (3, 35, 0)
+"""The first with RETURNING."""
+_BUSY_SECONDS: Final = 5.0
+_PRAGMAS: Final = (
+    "PRAGMA synchronous = FULL",
+    "PRAGMA fullfsync = ON",  # macOS, where fsync alone leaves it in the disk's cache
+    "PRAGMA checkpoint_fullfsync = ON",
+    "PRAGMA secure_delete = ON",
+    "PRAGMA temp_store = MEMORY",  # no copy of anything in a temporary file
+    "PRAGMA trusted_schema = OFF",
+)
+
+
+class SqliteStore(SqlStore):
+    """A store in a file; see :meth:`open`."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], float], scrub_seconds: float) -> None:
+        super().__init__()
+        self._path = path
+        self._clock = clock
+        self._reader: sqlite3.Connection | None = None
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
+        self._writer = Writer(
+            self._connect, self._run, self._tell, loop=asyncio.get_running_loop(), scrub_seconds=scrub_seconds
+        )
+
+    @classmethod
+    async def open(cls, path: Path, *, clock: Callable[[], float] = time.time, scrub_seconds: float = 30.0) -> Self:
+        """Open a file, or make it, readable by nobody else; and bring its schema up to date.
+
+        Args:
+            path: The file, in a folder that exists, on a disk of this machine. SQLite puts two more beside it.
+            clock: Seconds since the epoch.
+            scrub_seconds: How long what was destroyed may still be read in the write-ahead log.
+
+        Raises:
+            StoreError: It can not be opened, or a newer program has made it.
+        """
+        if sqlite3.sqlite_version_info < _OLDEST:
+            raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old, 3.35 is needed", is_certain=True)
+        try:
+            # Only if it is missing: closing a file that SQLite has open in this process would drop its locks.
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise StoreError(f"the store can not be made: {error.strerror}", is_certain=True) from error
+        store = cls(path, clock=clock, scrub_seconds=scrub_seconds)
+        try:
+            await store._write(migrate, is_atomic=True)
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    async def close(self) -> None:
+        """Finish what was begun, empty the write-ahead log and close the file."""
+        await asyncio.get_running_loop().run_in_executor(self._reading, self._close_reader)
+        self._reading.shutdown(wait=False)
+        await self._writer.close()
+
+    async def _write(self, make: Callable[[], Operation[T]], *, is_atomic: bool = False) -> T:  # noqa: ARG002 - all are
+        return await self._writer.write(make)
+
+    async def _read(self, make: Callable[[], Operation[T]]) -> T:
+        try:
+            loop = asyncio.get_running_loop()
+            return (await loop.run_in_executor(self._reading, partial(self._read_now, make))).result
+        except RuntimeError as error:
+            raise StoreError("the store is closed", is_certain=True) from error
+
+    def _read_now(self, make: Callable[[], Operation[T]]) -> Done[T]:
+        try:
+            if self._reader is None:
+                self._reader = self._connect()
+                self._reader.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
+                self._reader.execute("PRAGMA query_only = ON")
+            return self._run(self._reader, make())
+        except sqlite3.Error as error:
+            self._close_reader()
+            raise StoreError(f"SQLite: {error}", is_certain=True) from error
+
+    def _close_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def _run(self, connection: sqlite3.Connection, operation: Operation[T]) -> Done[T]:
+        """Hold an operation's conversation."""
+        now = micros(self._clock())
+        rows: list[Any] = []
+        try:
+            query = next(operation)
+            while True:
+                rows = connection.execute(DIALECT.render(query.sql), {**query.values, "now": now}).fetchall()
+                query = operation.send(rows)
+        except StopIteration as end:
+            done: Done[T] = end.value
+            return done
+        finally:
+            operation.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        # It is closed by whichever thread comes last, and used by one.
+        connection = sqlite3.connect(self._path, timeout=0.0, isolation_level=None, check_same_thread=False)
+        try:
+            _switch_to_wal(connection)
+            for pragma in _PRAGMAS:
+                connection.execute(pragma)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Set the journal mode, which is the file's: the first process does it, while others may be about to."""
+    waited_until = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > waited_until:
+                raise
+            time.sleep(0.005)
+        else:
+            return
