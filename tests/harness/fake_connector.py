@@ -158,10 +158,12 @@ class Relay:
     async def listening(self) -> AsyncIterator[int]:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.setblocking(False)  # noqa: FBT003 - the standard library's signature
-            self._tasks.append(asyncio.create_task(self._accept(listener)))
+            loop = asyncio.get_running_loop()
+            loop.add_reader(listener, self._accept, listener)  # a cancelled sock_accept may lose a connection
             try:
                 yield listener.getsockname()[1]
             finally:
+                loop.remove_reader(listener)
                 for task in self._tasks:
                     task.cancel()
                 await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -180,13 +182,13 @@ class Relay:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
-    async def _accept(self, listener: socket.socket) -> None:
-        while True:
-            client, _ = await asyncio.get_running_loop().sock_accept(listener)
-            server = socket.socket()
-            server.setblocking(False)  # noqa: FBT003 - the standard library's signature
-            self._ends += [client, server]
-            self._tasks.append(asyncio.create_task(self._link(client, server)))
+    def _accept(self, listener: socket.socket) -> None:
+        client, _ = listener.accept()
+        server = socket.socket()
+        for end in (client, server):
+            end.setblocking(False)  # noqa: FBT003 - the standard library's signature
+            self._ends.append(end)
+        self._tasks.append(asyncio.create_task(self._link(client, server)))
 
     async def _link(self, client: socket.socket, server: socket.socket) -> None:
         await asyncio.get_running_loop().sock_connect(server, ("127.0.0.1", self._server_port))
