@@ -8,13 +8,19 @@ import signal
 import sys
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
 import structlog
 
 from smtpconnector_server.config.origin import Origin
+from smtpconnector_server.config.secret import Secret
 from smtpconnector_server.delivery.sender import Sender
+from smtpconnector_server.outbox.changes import Changes
+from smtpconnector_server.outbox.lease import Leases
+from smtpconnector_server.outbox.outbox import Outbox
+from smtpconnector_server.outbox.runner import Runner
+from smtpconnector_server.outbox.worker import Worker
 from smtpconnector_server.reload import ProfileFiles
 from smtpconnector_server.rpc.callers import Callers, CallersFile
 from smtpconnector_server.rpc.certificates import ServerCertificate
@@ -30,6 +36,7 @@ from smtpconnector_server.smtp.probe import Probe
 from smtpconnector_server.smtp.resolver import Resolver
 from smtpconnector_server.smtp.target import HTTPS_PORTS, PublicTargets, parse_target
 from smtpconnector_server.smtp.token_endpoint import TokenEndpoint
+from smtpconnector_server.store.location import open_store
 from smtpconnector_server.telemetry.adapters import Telemetry
 
 if TYPE_CHECKING:
@@ -41,6 +48,7 @@ if TYPE_CHECKING:
     from smtpconnector_server.settings import Settings
     from smtpconnector_server.smtp.dialer import DialPolicy
     from smtpconnector_server.smtp.oauth2 import RefreshTokenRotated
+    from smtpconnector_server.store.location import OpenStore
 
 _POOL_CLOSE_SECONDS: Final = 2.0
 
@@ -73,6 +81,7 @@ async def running_server(
         BindError: The address cannot be bound.
         CallersError: The file of callers cannot be used.
         CertificateError: The server's certificate cannot be used.
+        LocationError: The store cannot be opened.
         OSError: The address of the metrics cannot be bound.
     """
     telemetry = Telemetry(settings, profiles, is_worker=shared_address is not None)
@@ -83,32 +92,64 @@ async def running_server(
     sender = Sender(pools, hook=hook)
     configurations = Configurations(profiles)
     limits = Limits(_limits(settings))
-    server = RpcServer(
-        ConnectorServicer(configurations, sender, probes, limits, None, to_metadata_response(), hook),
-        shared_address or settings.listen,
-        hook=hook,
-        shares_port=shared_address is not None,
-        callers=_callers(settings),
-        credentials=_credentials(settings),
-    )
     files = ProfileFiles(settings.profile, configurations.replace)
-    async with telemetry.running(pools, sender) as metrics_address:
+    key = Secret(settings.store_key.get_secret_value()) if settings.store_key is not None else None
+    async with open_store(settings.store, key) as kept, telemetry.running(pools, sender) as metrics_address:
+        delivery = _Durable.assemble(kept, sender, configurations, settings) if kept is not None else None
+        server = RpcServer(
+            ConnectorServicer(
+                configurations,
+                sender,
+                probes,
+                limits,
+                delivery.outbox if delivery is not None else None,
+                to_metadata_response(),
+                hook,
+            ),
+            shared_address or settings.listen,
+            hook=hook,
+            shares_port=shared_address is not None,
+            callers=_callers(settings),
+            credentials=_credentials(settings),
+        )
         following = asyncio.create_task(files.follow(), name="profile-files")
+        if delivery is not None:
+            await delivery.worker.start()
         await server.start()
         try:
             yield Running(server.address, files, metrics_address)
         finally:
             following.cancel()
-            await _drain(server, sender, settings.grace)
+            await _drain(server, sender, delivery, settings.grace)
             for reach in reaches.values():
                 await reach.pool.close(_POOL_CLOSE_SECONDS)
                 await reach.tokens.aclose()
 
 
-async def _drain(server: RpcServer, sender: Sender, grace: float) -> None:
+@dataclass(frozen=True, slots=True)
+class _Durable:
+    """What delivers the messages of the store."""
+
+    outbox: Outbox
+    worker: Worker
+
+    @classmethod
+    def assemble(cls, kept: OpenStore, sender: Sender, configurations: Configurations, settings: Settings) -> Self:
+        store, sealer = kept.store, kept.sealer
+        leases = Leases(store)
+        runner = Runner(store, sealer, sender, configurations.restore)
+        worker = Worker(store, runner, leases, retention=settings.store_retention)
+        return cls(Outbox(store, sealer, worker, leases, Changes(store)), worker)
+
+
+async def _drain(server: RpcServer, sender: Sender, delivery: _Durable | None, grace: float) -> None:
     """Let what runs come to its end for ``grace`` seconds."""
     ends = asyncio.get_running_loop().time() + grace
+    if delivery is not None:
+        delivery.worker.stop_claiming()
     await server.drain(grace)
+    if delivery is not None:
+        await delivery.worker.drain(ends - asyncio.get_running_loop().time())
     with suppress(TimeoutError):
         async with asyncio.timeout_at(ends):
             await sender.drain()  # mails whose callers have their answer

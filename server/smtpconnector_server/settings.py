@@ -124,6 +124,14 @@ class Settings(BaseSettings):
     """How many mails one end user may cause, by SendMessageRequest.client_ip."""
     limit_profile: Rates = ()
     """How many mails each profile may send."""
+    store: str = "memory"
+    """Where messages are kept that must survive this process: the path of an SQLite file, a PostgreSQL URL, or
+    ``memory``: nowhere, and then request_id and DELIVERY_MODE_ENQUEUE are refused."""
+    store_key: SecretStr | None = None
+    """The file of the keys that encrypt what the store holds, or its content. None: for SQLite, the file beside the
+    store with ``.key`` at its end."""
+    store_retention: float = Field(default=7 * 24 * 3600.0, ge=60)
+    """Seconds that the end of a message, and so its request_id, is remembered."""
     workers: int = Field(default=1, ge=1, le=256)
     """Processes that share the port."""
     metrics_listen: Annotated[str | None, AfterValidator(_check_metrics_listen)] = None

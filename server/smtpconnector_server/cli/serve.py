@@ -64,6 +64,21 @@ def add_parser(commands: Subparsers[Any]) -> None:
         parser.add_argument(
             f"--limit-{what}", metavar="RATES", help=f"mails that {whom}, such as '5/10minute, 20/day' (no limit)"
         )
+    parser.add_argument(
+        "--store",
+        metavar="PATH|URL",
+        help="where to keep messages that must survive this process, for request_id and DELIVERY_MODE_ENQUEUE: an "
+        "SQLite file, or postgresql://... for several servers (memory: nowhere, and then these are refused)",
+    )
+    parser.add_argument(
+        "--store-key",
+        metavar="FILE",
+        help="the keys that encrypt what the store holds, see `smtpconnector store-key` (PATH.key beside an SQLite "
+        "file, made if it is missing)",
+    )
+    parser.add_argument(
+        "--store-retention", type=float, metavar="SECONDS", help="how long the end of a message is remembered (604800)"
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="processes that share the port (1)")
     parser.add_argument(
         "--metrics-listen", metavar="HOST:PORT", help="where to serve metrics for Prometheus; port 0 takes a free one"
@@ -82,6 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     from smtpconnector_server import app  # noqa: PLC0415 - imports gRPC, which --help need not wait for
     from smtpconnector_server.rpc.callers import CallersError  # noqa: PLC0415
     from smtpconnector_server.rpc.certificates import CertificateError  # noqa: PLC0415
+    from smtpconnector_server.store.location import LocationError  # noqa: PLC0415
     from smtpconnector_server.telemetry.logs import configure_logs  # noqa: PLC0415
 
     settings = _settings(arguments)
@@ -92,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
         if settings.workers > 1 and shared is None:
             return asyncio.run(_supervise(settings))
         app.run(app.serve(settings, profiles, shared_address=shared, on_ready=_announce))
-    except (OSError, CallersError, CertificateError) as error:
+    except (OSError, CallersError, CertificateError, LocationError) as error:
         raise CommandFailed(str(error), CONFIG_WRONG) from None
     return OK
 

@@ -111,8 +111,12 @@ class Worker:
 
         return self._runner.start(claim, lease, composed=composed, on_commit=on_commit, then=ended)
 
+    def stop_claiming(self) -> None:
+        """Take nothing more out of the queue."""
+        self._is_draining = True
+
     async def drain(self, within: float) -> None:
-        """Take nothing more, let what is under way end for some seconds, then give back the rest."""
+        """Let what is under way end for some seconds, then give back the rest."""
         self._is_draining = True
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
