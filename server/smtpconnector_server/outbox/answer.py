@@ -68,7 +68,7 @@ def final_answer(kept: Kept) -> Receipt:
     failure = Failure(
         Reason(last.reason),
         last.text,
-        stage=Stage(last.stage),
+        stage=Stage(last.stage or Stage.STORE),
         outcome=_OUTCOMES.get(kept.state, Outcome.NOT_SENT),
         reply=_reply(last),
         host=last.host,

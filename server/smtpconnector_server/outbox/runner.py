@@ -53,7 +53,7 @@ class Run:
         self.is_committed = False
         """Whether the last octet may have left."""
         self.ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-        """The end, once it may be told: when it is durable, or when the SMTP server has accepted the message."""
+        """The end, once it may be told: when it is durable, or is a success that the store cannot take just now."""
         self.is_waited_for = is_waited_for
         self.given_up: Failure | None = None
         """Why the attempt was stopped from outside, if it was."""
@@ -163,9 +163,7 @@ class Runner:
             return  # somebody else has the message, and tells what becomes of it
         finally:
             run.is_sending = False
-        if end.state is State.SENT:
-            run.ending.set_result(end)
-        if await self._finish(run.claim, end) and not run.ending.done():
+        if await self._finish(run, end) and not run.ending.done():
             run.ending.set_result(end)
 
     async def _send(
@@ -210,13 +208,15 @@ class Runner:
             ) from None
         return parcel.addressed(self._prepare(parcel.source))
 
-    async def _finish(self, claim: Claim, end: Ending) -> bool:
+    async def _finish(self, run: Run, end: Ending) -> bool:
         """Write an end down, however long the store takes to come back; return whether it was taken."""
         while True:
             try:
-                return await self._store.finish(claim, end)
+                return await self._store.finish(run.claim, end)
             except StoreError as error:
                 _log.warning("store_failed", doing="finish", error=str(error))
+            if end.state is State.SENT and not run.ending.done():
+                run.ending.set_result(end)  # true whatever the store says later: better told than kept back
             await asyncio.sleep(_FINISH_AGAIN_SECONDS)
 
 
