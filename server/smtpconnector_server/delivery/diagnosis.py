@@ -62,6 +62,8 @@ _TYPED: Final = {
     "ignoreTLS": "tls_mode",
     "fromEmail": "from_email",
     "tls.minVersion": "tls.min_version",
+    "tls.servername": "tls.server_name",
+    "tls.ca": "tls.ca_pem",
 }
 """The fields of an ``SmtpConfig`` that have other names."""
 
@@ -82,7 +84,7 @@ def diagnose(report: Report, server: Server, *, is_typed: bool = False, wants_ds
         message, hint = failure.message, hint_for(server.host, failure.reason)
         if failure.reason is Reason.SMTP_TLS_CERTIFICATE_INVALID and report.certificate is not None:
             message += f" It shows a {report.certificate.describe()}."
-            hint = _certificate_hint(report.certificate, server)
+            hint = _certificate_hint(report.certificate, server, is_typed=is_typed)
         findings.error(field, failure.reason, message, hint)
 
     def path(field: str) -> str:
@@ -116,14 +118,18 @@ def diagnose(report: Report, server: Server, *, is_typed: bool = False, wants_ds
     return findings.report()
 
 
-def _certificate_hint(certificate: ShownCertificate, server: Server) -> str:
+def _certificate_hint(certificate: ShownCertificate, server: Server, *, is_typed: bool) -> str:
     if certificate.days_left() < 0:
         return "Have it renewed, or ask the server's operator to."
+    if certificate.is_for_later:
+        return "See that the clock of this machine is right; if it is, the server's operator has to show an older one."
     if certificate.names and not certificate.is_for(server.tls.server_name or server.host):
-        return f"Connect by a name that it is for ({', '.join(certificate.names)}), or set tls.servername to that name."
+        names, field = ", ".join(certificate.names), _TYPED["tls.servername"] if is_typed else "tls.servername"
+        return f"Connect by a name that it is for ({names}), or set {field} to that name."
     return (
-        "Trust the certificate of its authority by giving it as PEM text in tls.ca; of a public authority, the server"
-        " has to send the intermediate certificates too."
+        "Trust the certificate of its authority by giving it as PEM text in"
+        f" {_TYPED['tls.ca'] if is_typed else 'tls.ca'}; of a public authority, the server has to send the intermediate"
+        " certificates too."
     )
 
 

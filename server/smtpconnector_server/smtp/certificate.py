@@ -31,6 +31,8 @@ class ShownCertificate:
     """Host names and IP addresses that it is for, the first ones; such as ``*.example.com`` too."""
     issuers: tuple[str, ...]
     """Who issued it, who issued the next one of the chain, and so on."""
+    begins_at: datetime
+    """Before it the certificate is not valid."""
     expires_at: datetime
 
     @classmethod
@@ -43,6 +45,7 @@ class ShownCertificate:
             return cls(
                 names=_names(chain[0]),
                 issuers=tuple(_common_name(certificate.issuer) for certificate in chain),
+                begins_at=chain[0].not_valid_before_utc,
                 expires_at=chain[0].not_valid_after_utc,
             )
         except (ValueError, IndexError):
@@ -51,6 +54,11 @@ class ShownCertificate:
     def days_left(self) -> int:
         """Return for how many days it is still valid; negative when it no longer is."""
         return (self.expires_at - datetime.now(UTC)).days
+
+    @property
+    def is_for_later(self) -> bool:
+        """Whether it is not valid yet."""
+        return self.begins_at > datetime.now(UTC)
 
     def is_for(self, name: str) -> bool:
         """Tell whether it is for a name; a wildcard stands for one label (RFC 9525, section 6.3)."""
@@ -62,6 +70,8 @@ class ShownCertificate:
         days = self.days_left()
         until = f"until {self.expires_at:%Y-%m-%d}"
         lasts = f"valid {until}, {days} days left" if days >= 0 else f"was valid {until} only"
+        if self.is_for_later:
+            lasts = f"valid from {self.begins_at:%Y-%m-%d} only"
         sent = "1 certificate" if len(self.issuers) == 1 else f"{len(self.issuers)} certificates"
         return (
             f"certificate for {', '.join(self.names) or 'no name'}, {lasts}, issued by {' < '.join(self.issuers)}"

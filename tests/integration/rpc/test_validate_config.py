@@ -172,6 +172,7 @@ async def test_a_wrong_password_is_tried_once_and_told_with_its_fix(tmp_path: Pa
     ("certificate", "words", "fix"),
     [
         (Certificate.EXPIRED, "expired", "renewed"),
+        (Certificate.NOT_YET_VALID, "not yet valid", "clock"),
         (Certificate.WRONG_NAME, "elsewhere.example.com", "elsewhere.example.com"),
         (Certificate.SELF_SIGNED, "self", "tls.ca"),
         (Certificate.UNKNOWN_CA, "issuer", "tls.ca"),

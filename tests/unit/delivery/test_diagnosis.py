@@ -30,9 +30,14 @@ def seen(offered: Capabilities = GOOD, level: Level = Level.PIPELINING, **more: 
     return Report(steps=(), capabilities=offered, level=level, **more)  # type: ignore[arg-type]
 
 
-def certificate(days: float, *names: str) -> ShownCertificate:
-    end = datetime.now(UTC) + timedelta(days=days, hours=1)
-    return ShownCertificate(names=names, issuers=("An Authority",), expires_at=end)
+def certificate(days: float, *names: str, begins_in: float = -365) -> ShownCertificate:
+    now = datetime.now(UTC)
+    return ShownCertificate(
+        names=names,
+        issuers=("An Authority",),
+        begins_at=now + timedelta(days=begins_in),
+        expires_at=now + timedelta(days=days, hours=1),
+    )
 
 
 def only(findings: tuple[Finding, ...]) -> Finding:
@@ -81,6 +86,7 @@ def test_a_server_that_nobody_knows_gets_the_general_hint(reason: Reason) -> Non
     ("shown", "words"),
     [
         (certificate(-3, "smtp.example.com"), "renewed"),
+        (certificate(90, "smtp.example.com", begins_in=2), "clock"),
         (certificate(90, "mail.example.com"), "mail.example.com"),
         (certificate(90, "smtp.example.com"), "tls.ca"),
         (certificate(90, "*.example.com"), "tls.ca"),
@@ -90,6 +96,16 @@ def test_a_refused_certificate_gets_the_fix_of_its_own_fault(shown: ShownCertifi
     finding = only(diagnose(report(Reason.SMTP_TLS_CERTIFICATE_INVALID, certificate=shown), SERVER))
     assert words in finding.hint
     assert "An Authority" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("shown", "field"),
+    [(certificate(90, "mail.example.com"), "tls.server_name"), (certificate(90, "smtp.example.com"), "tls.ca_pem")],
+)
+def test_the_fix_names_the_field_in_the_callers_own_form(shown: ShownCertificate, field: str) -> None:
+    refused = report(Reason.SMTP_TLS_CERTIFICATE_INVALID, certificate=shown)
+    assert field in only(diagnose(refused, SERVER, is_typed=True)).hint
+    assert field not in only(diagnose(refused, SERVER)).hint
 
 
 def test_a_good_server_gets_no_finding() -> None:
