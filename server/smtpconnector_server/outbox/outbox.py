@@ -85,6 +85,7 @@ class Outbox:
             kept = await self._known(wanted, ends)
             if kept is not None:
                 return receipt(kept)
+            _require_time(wanted)
             accepted = await self._whole(self._accept(wanted), ends, late=lambda _receipt: None)
             if accepted is not None:
                 return accepted
@@ -107,6 +108,7 @@ class Outbox:
         has_joined = False
         while True:
             if kept is None or _is_to_be_tried(kept, has_joined=has_joined):
+                _require_time(wanted)
                 begun = await self._whole(self._begin(wanted, kept, lapses_at, on_commit), ends, late=_cancel)
                 if begun is None:  # somebody else was faster, or the store is away
                     await self._pause(ends)
@@ -168,10 +170,12 @@ class Outbox:
         return self._worker.begin(claim, lease, composed=composed, on_commit=on_commit)
 
     async def _end(self, run: Run, wanted: Wanted, ends: float) -> Kept:
-        """Wait for the end of an attempt; give it up in time to say so."""
-        margin = min(_END_SECONDS, (ends - _clock()) * _END_SHARE)
+        """Wait for the end of an attempt; give it up when it is too late, and in time to say so."""
+        gives_up = ends - min(_END_SECONDS, (ends - _clock()) * _END_SHARE)
+        if wanted.order.expires_at is not None:
+            gives_up = min(gives_up, _clock() + wanted.order.expires_at - time.time())
         try:
-            await asyncio.wait({run.ending}, timeout=max(0.0, ends - margin - _clock()))
+            await asyncio.wait({run.ending}, timeout=max(0.0, gives_up - _clock()))
             if not run.ending.done():
                 run.give_up(_late(wanted))
                 await asyncio.wait({run.ending}, timeout=max(0.0, ends - _clock()))
@@ -314,6 +318,17 @@ def _tell_late(task: asyncio.Task[_T], late: Callable[[_T], None]) -> None:
 def _cancel(run: Run | None) -> None:
     if run is not None:
         run.give_up(Failure(Reason.CANCELLED, "The caller has gone before the message was sent.", stage=Stage.STORE))
+
+
+def _require_time(wanted: Wanted) -> None:
+    """Refuse to begin with a message that is of no use any more; a repeat of one that was begun in time is answered.
+
+    Raises:
+        Failure: DELIVERY_EXPIRED.
+    """
+    expires_at = wanted.order.expires_at
+    if expires_at is not None and time.time() >= expires_at:
+        raise answer.expired()
 
 
 def _late(wanted: Wanted) -> Failure:

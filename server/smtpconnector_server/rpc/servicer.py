@@ -125,11 +125,10 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
     async def _send_durably(self, wanted: Wanted, within: float, context: Context) -> pb.SendMessageResponse:
         if self._outbox is None:
             raise order_mapping.needs_store(wanted.order)
-        with expiring(wanted.order, within) as left:
-            if wanted.order.mode is Mode.ENQUEUE:
-                receipt = await self._outbox.enqueue(wanted, within=left)
-            else:
-                receipt = await self._outbox.send(wanted, within=left, on_commit=lambda: _forbid_repetition(context))
+        if wanted.order.mode is Mode.ENQUEUE:
+            receipt = await self._outbox.enqueue(wanted, within=within)
+        else:
+            receipt = await self._outbox.send(wanted, within=within, on_commit=lambda: _forbid_repetition(context))
         return order_mapping.to_receipt_response(receipt)
 
     def _wanted(
