@@ -14,7 +14,7 @@ import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from smtpconnector_server.store.dialect import Dialect
 from smtpconnector_server.store.migrations import migrate
@@ -35,7 +35,6 @@ T = TypeVar("T")
 DIALECT: Final = Dialect(now=":now", skip_locked="", blob="BLOB", text="TEXT")
 _OLDEST: Final = (3, 35, 0)
 """The first with RETURNING."""
-_BUSY_SECONDS: Final = 5.0
 _PRAGMAS: Final = (
     "PRAGMA synchronous = FULL",
     "PRAGMA fullfsync = ON",  # macOS, where fsync alone leaves it in the disk's cache
@@ -49,24 +48,33 @@ _PRAGMAS: Final = (
 class SqliteStore(SqlStore):
     """A store in a file; see :meth:`open`."""
 
-    def __init__(self, path: Path, *, clock: Callable[[], float], scrub_seconds: float) -> None:
+    busy_seconds: ClassVar = 5.0
+    """How long another process may hold the file before an operation fails."""
+    scrub_seconds: ClassVar = 30.0
+    """How long what was destroyed may still be read in the write-ahead log, in a process that lives."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], float]) -> None:
         super().__init__()
         self._path = path
         self._clock = clock
         self._reader: sqlite3.Connection | None = None
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
         self._writer = Writer(
-            self._connect, self._run, self._tell, loop=asyncio.get_running_loop(), scrub_seconds=scrub_seconds
+            self._connect,
+            self._run,
+            self._tell,
+            loop=asyncio.get_running_loop(),
+            busy_seconds=self.busy_seconds,
+            scrub_seconds=self.scrub_seconds,
         )
 
     @classmethod
-    async def open(cls, path: Path, *, clock: Callable[[], float] = time.time, scrub_seconds: float = 30.0) -> Self:
+    async def open(cls, path: Path, *, clock: Callable[[], float] = time.time) -> Self:
         """Open a file, or make it, readable by nobody else; and bring its schema up to date.
 
         Args:
             path: The file, in a folder that exists, on a disk of this machine. SQLite puts two more beside it.
             clock: Seconds since the epoch.
-            scrub_seconds: How long what was destroyed may still be read in the write-ahead log.
 
         Raises:
             StoreError: It can not be opened, or a newer program has made it.
@@ -80,7 +88,7 @@ class SqliteStore(SqlStore):
             pass
         except OSError as error:
             raise StoreError(f"the store can not be made: {error.strerror}", is_certain=True) from error
-        store = cls(path, clock=clock, scrub_seconds=scrub_seconds)
+        store = cls(path, clock=clock)
         try:
             await store._write(migrate, is_atomic=True)
         except BaseException:
@@ -90,25 +98,25 @@ class SqliteStore(SqlStore):
 
     async def close(self) -> None:
         """Finish what was begun, empty the write-ahead log and close the file."""
-        await asyncio.get_running_loop().run_in_executor(self._reading, self._close_reader)
-        self._reading.shutdown(wait=False)
-        await self._writer.close()
+        if not self._writer.is_closed:
+            await self._writer.close()
+            await asyncio.get_running_loop().run_in_executor(self._reading, self._close_reader)
+            self._reading.shutdown(wait=False)
 
     async def _write(self, make: Callable[[], Operation[T]], *, is_atomic: bool = False) -> T:  # noqa: ARG002 - all are
         return await self._writer.write(make)
 
     async def _read(self, make: Callable[[], Operation[T]]) -> T:
-        try:
-            loop = asyncio.get_running_loop()
-            return (await loop.run_in_executor(self._reading, partial(self._read_now, make))).result
-        except RuntimeError as error:
-            raise StoreError("the store is closed", is_certain=True) from error
+        if self._writer.is_closed:
+            raise StoreError("the store is closed", is_certain=True)
+        loop = asyncio.get_running_loop()
+        return (await loop.run_in_executor(self._reading, partial(self._read_now, make))).result
 
     def _read_now(self, make: Callable[[], Operation[T]]) -> Done[T]:
         try:
             if self._reader is None:
                 self._reader = self._connect()
-                self._reader.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
+                self._reader.execute(f"PRAGMA busy_timeout = {self.busy_seconds * 1000:.0f}")
                 self._reader.execute("PRAGMA query_only = ON")
             return self._run(self._reader, make())
         except sqlite3.Error as error:
@@ -139,7 +147,7 @@ class SqliteStore(SqlStore):
         # It is closed by whichever thread comes last, and used by one.
         connection = sqlite3.connect(self._path, timeout=0.0, isolation_level=None, check_same_thread=False)
         try:
-            _switch_to_wal(connection)
+            self._switch_to_wal(connection)
             for pragma in _PRAGMAS:
                 connection.execute(pragma)
         except BaseException:
@@ -147,16 +155,15 @@ class SqliteStore(SqlStore):
             raise
         return connection
 
-
-def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    """Set the journal mode, which is the file's: the first process does it, while others may be about to."""
-    waited_until = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > waited_until:
-                raise
-            time.sleep(0.005)
-        else:
-            return
+    def _switch_to_wal(self, connection: sqlite3.Connection) -> None:
+        """Set the journal mode, which is the file's: the first process does it, while others may be about to."""
+        waited_until = time.monotonic() + self.busy_seconds
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError:
+                if time.monotonic() > waited_until:
+                    raise
+                time.sleep(0.005)
+            else:
+                return

@@ -154,10 +154,10 @@ FIND: Final = f"SELECT {_KEPT} FROM delivery WHERE request_hash = :request_hash"
 
 def list_of(which: Filter) -> str:
     """Return the statement for a list; the filter's fields are its parameters, and ``limit``."""
-    states = ", ".join(f"'{state}'" for state in which.states)
+    states = " OR ".join(f"state = '{state}'" for state in which.states)  # not IN: SQLite would not see its index
     conditions = {
         "caller = :caller": which.caller is not None,
-        f"state IN ({states})": bool(which.states),
+        f"({states})": bool(which.states),
         "profile = :profile": which.profile is not None,
         "created_at >= :created_from": which.created_from is not None,
         "created_at < :created_before": which.created_before is not None,

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST_IN_ONE: Final = 256
-_BUSY_SECONDS: Final = 5.0
-"""How long another process may hold the file before we give up."""
 _IO_ERRORS: Final = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM}
 """After these the connection is not used again."""
 
@@ -48,6 +46,7 @@ class Writer:
         run: Runs one operation in the connection's transaction.
         tell: Called in the event loop with what changed, after it is durable.
         loop: Where the callers wait.
+        busy_seconds: How long another process may hold the file before we give up.
         scrub_seconds: How long what was destroyed may still be read in the write-ahead log.
     """
 
@@ -58,19 +57,21 @@ class Writer:
         tell: Callable[[Sequence[str]], None],
         *,
         loop: asyncio.AbstractEventLoop,
+        busy_seconds: float,
         scrub_seconds: float,
     ) -> None:
         self._connect = connect
         self._run = run
         self._tell = tell
         self._loop = loop
+        self._busy_seconds = busy_seconds
         self._scrub_seconds = scrub_seconds
         self._scrub_at: float | None = None
         """When to empty the write-ahead log; None: it is empty."""
         self._connection: sqlite3.Connection | None = None
         self._queue: queue.SimpleQueue[_Waiting[Any] | None] = queue.SimpleQueue()
         self._ended = loop.create_future()
-        self._is_closed = False
+        self.is_closed = False
         # A daemon: a process that ends without closing the store loses nothing that it has answered.
         threading.Thread(target=self._work, name="store-writer", daemon=True).start()
 
@@ -80,7 +81,7 @@ class Writer:
         Raises:
             StoreError: It could not be done.
         """
-        if self._is_closed:
+        if self.is_closed:
             raise StoreError("the store is closed", is_certain=True)
         future: asyncio.Future[T] = self._loop.create_future()
         self._queue.put(_Waiting(make, future))
@@ -88,9 +89,8 @@ class Writer:
 
     async def close(self) -> None:
         """Finish what waits, and close the file."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._queue.put(None)
+        self.is_closed = True
+        self._queue.put(None)
         await self._ended
 
     def _work(self) -> None:
@@ -121,7 +121,7 @@ class Writer:
             answers = [self._step(connection, waiting) for waiting in batch]
             is_committing = True
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             code = _code(error)
             self._roll_back(is_broken=code in _IO_ERRORS)
             if code == sqlite3.SQLITE_FULL and len(batch) > 1:
@@ -134,7 +134,7 @@ class Writer:
     def _begin(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = self._connect()
-        waited_until = time.monotonic() + _BUSY_SECONDS
+        waited_until = time.monotonic() + self._busy_seconds
         while True:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -176,6 +176,7 @@ class Writer:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+            self._scrub_at = None
 
     def _deliver(self, batch: list[_Waiting[Any]], answers: list[Done[Any] | Exception]) -> None:
         changed: list[str] = []
@@ -209,6 +210,6 @@ class Writer:
         self._scrub_at = now + min(1.0, self._scrub_seconds) if is_busy else None
 
 
-def _code(error: sqlite3.Error) -> int:
-    """Return the primary result code, without what an extended one adds."""
+def _code(error: Exception) -> int:
+    """Return SQLite's primary result code, without what an extended one adds."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
