@@ -17,6 +17,7 @@ from smtpconnector_server.config.origin import Origin
 from smtpconnector_server.config.secret import Secret
 from smtpconnector_server.delivery.sender import Sender
 from smtpconnector_server.outbox.changes import Changes
+from smtpconnector_server.outbox.deliveries import Deliveries
 from smtpconnector_server.outbox.lease import Leases
 from smtpconnector_server.outbox.outbox import Outbox
 from smtpconnector_server.outbox.runner import Runner
@@ -25,6 +26,7 @@ from smtpconnector_server.reload import ProfileFiles
 from smtpconnector_server.rpc.callers import Callers, CallersFile
 from smtpconnector_server.rpc.certificates import ServerCertificate
 from smtpconnector_server.rpc.configurations import Configurations
+from smtpconnector_server.rpc.delivery_servicer import DeliveryServicer
 from smtpconnector_server.rpc.limits import Limits, LimitSettings
 from smtpconnector_server.rpc.metadata import to_metadata_response
 from smtpconnector_server.rpc.server import RpcServer
@@ -106,6 +108,7 @@ async def running_server(
                 to_metadata_response(),
                 hook,
             ),
+            DeliveryServicer(delivery.deliveries if delivery is not None else None, limits),
             shared_address or settings.listen,
             hook=hook,
             shares_port=shared_address is not None,
@@ -132,6 +135,7 @@ class _Durable:
 
     outbox: Outbox
     worker: Worker
+    deliveries: Deliveries
 
     @classmethod
     def assemble(cls, kept: OpenStore, sender: Sender, configurations: Configurations, settings: Settings) -> Self:
@@ -139,7 +143,8 @@ class _Durable:
         leases = Leases(store)
         runner = Runner(store, sealer, sender, configurations.restore)
         worker = Worker(store, runner, leases, retention=settings.store_retention)
-        return cls(Outbox(store, sealer, worker, leases, Changes(store)), worker)
+        changes = Changes(store)
+        return cls(Outbox(store, sealer, worker, leases, changes), worker, Deliveries(store, sealer, changes))
 
 
 async def _drain(server: RpcServer, sender: Sender, delivery: _Durable | None, grace: float) -> None:

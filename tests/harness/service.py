@@ -12,7 +12,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from smtpconnector.v1 import connector_service_pb2, connector_service_pb2_grpc
+from smtpconnector.v1 import connector_service_pb2, connector_service_pb2_grpc, delivery_service_pb2_grpc
 from smtpconnector_server.app import running_server
 from smtpconnector_server.config.profile import load_profile
 from smtpconnector_server.settings import load_settings
@@ -32,6 +32,14 @@ class Service:
     channel: grpc.aio.Channel
     address: str
     metrics_address: str | None = None
+
+    @property
+    def deliveries(self) -> delivery_service_pb2_grpc.DeliveryServiceAsyncStub:
+        """A stub that asks what became of messages."""
+        stub: delivery_service_pb2_grpc.DeliveryServiceAsyncStub = delivery_service_pb2_grpc.DeliveryServiceStub(
+            self.channel
+        )
+        return stub
 
     async def send(self, **fields: Any) -> connector_service_pb2.SendMessageResponse:
         """Call SendMessage with these fields, under a deadline of ten seconds."""

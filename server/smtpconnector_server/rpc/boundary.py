@@ -11,6 +11,7 @@ import re
 import secrets
 import time
 import traceback
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -23,12 +24,13 @@ from smtpconnector_server.rpc.events import CallEnded, CallStarted
 from smtpconnector_server.rpc.status import CODES, to_status, trailing_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from google.protobuf.message import Message
 
     from smtpconnector_server.rpc.callers import Callers, CallersFile, Metadata
     from smtpconnector_server.rpc.events import CallHook
+    from smtpconnector_server.rpc.streaming import Streams
 
     Handler = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
 
@@ -39,18 +41,22 @@ _log = structlog.get_logger()
 
 
 class BoundaryInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps the unary methods of one service; those of other services (health, reflection) pass untouched.
+    """Wraps the methods of our services; those of others (health, reflection) pass untouched.
 
     Args:
-        service_name: The service's full name.
+        services: Their full names, and whether a failure of theirs says what is true of a mail.
         callers: Who may call. None: anybody.
         hook: Told of every call.
+        streams: Answers the methods that answer with a stream.
     """
 
-    def __init__(self, service_name: str, callers: Callers | CallersFile | None, hook: CallHook) -> None:
-        self._prefix = f"/{service_name}/"
+    def __init__(
+        self, services: Mapping[str, bool], callers: Callers | CallersFile | None, hook: CallHook, streams: Streams
+    ) -> None:
+        self._services = services
         self._callers = callers
         self._hook = hook
+        self._streams = streams
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         """By method: wrapping one for each call would cost a tenth of what gRPC itself does for it."""
 
@@ -64,13 +70,19 @@ class BoundaryInterceptor(grpc.aio.ServerInterceptor):
         if method in self._wrapped:
             return self._wrapped[method]
         handler = await continuation(handler_call_details)
-        if handler is None or not method.startswith(self._prefix):
+        service, _, name = method[1:].partition("/")
+        if handler is None or service not in self._services:
             return handler
         # The stubs describe the synchronous server only; here behaviours are coroutine functions.
         behaviour: Any = handler.unary_unary
         decode: Any = handler.request_deserializer
-        wrapped: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
-            _guarded(behaviour, decode, method.removeprefix(self._prefix), self._callers, self._hook),
+        wrap: Any = grpc.unary_unary_rpc_method_handler
+        if handler.response_streaming:
+            streaming: Any = handler.unary_stream
+            behaviour, wrap = self._streams.handler(streaming), grpc.unary_stream_rpc_method_handler
+        call = _Method(service, name, is_about_mail=self._services[service])
+        wrapped: grpc.RpcMethodHandler[Any, Any] = wrap(
+            _guarded(behaviour, decode, call, self._callers, self._hook),
             request_deserializer=None,
             response_serializer=handler.response_serializer,
         )
@@ -78,20 +90,29 @@ class BoundaryInterceptor(grpc.aio.ServerInterceptor):
         return wrapped
 
 
+@dataclass(frozen=True, slots=True)
+class _Method:
+    service: str
+    name: str
+    is_about_mail: bool
+
+
 def _guarded(
     behaviour: Handler,
     decode: Callable[[bytes], Message],
-    method: str,
+    called: _Method,
     callers: Callers | CallersFile | None,
     hook: CallHook,
 ) -> Handler:
+    method = called.name
+
     async def call(octets: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
         metadata = context.invocation_metadata() or ()
         request_id = _request_id(metadata)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id, method=method)
         started = time.monotonic()
-        hook(CallStarted(method, metadata))
+        hook(CallStarted(method, metadata, called.service))
         failure = None
         try:
             if callers is not None:
@@ -111,12 +132,12 @@ def _guarded(
         except Exception as error:  # noqa: BLE001 - the last line of defence
             failure = _defect(request_id, error)
         seconds = time.monotonic() - started
-        _log_end(seconds, failure)
+        _log_end(seconds, failure, is_about_mail=called.is_about_mail)
         if failure is None:
             hook(CallEnded(method, "OK", None, seconds))
             return response
         hook(CallEnded(method, CODES[failure.reason].name, failure, seconds))
-        return await _abort(context, failure)
+        return await _abort(context, failure, is_about_mail=called.is_about_mail)
 
     return call
 
@@ -138,8 +159,8 @@ def _is_cancelled_from_outside() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def _abort(context: grpc.aio.ServicerContext[Any, Any], failure: Failure) -> Message:
-    status = to_status(failure)
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], failure: Failure, *, is_about_mail: bool) -> Message:
+    status = to_status(failure, is_about_mail=is_about_mail)
     await context.abort(
         CODES[failure.reason], status.message, trailing_metadata(failure, status, remaining=context.time_remaining())
     )
@@ -165,7 +186,7 @@ def _request_id(metadata: Metadata) -> str:
     return secrets.token_hex(8)
 
 
-def _log_end(seconds: float, failure: Failure | None) -> None:
+def _log_end(seconds: float, failure: Failure | None, *, is_about_mail: bool) -> None:
     if failure is None:
         _log.info("call_finished", code="OK", milliseconds=_milliseconds(seconds))
         return
@@ -173,7 +194,7 @@ def _log_end(seconds: float, failure: Failure | None) -> None:
         "call_finished",
         code=CODES[failure.reason].name,
         reason=failure.reason.value,
-        outcome=failure.outcome.value,
+        outcome=failure.outcome.value if is_about_mail else None,
         stage=failure.stage.value,
         host=failure.host,
         attempts=failure.attempts,

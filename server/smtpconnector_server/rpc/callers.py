@@ -49,6 +49,8 @@ class Principal:
     """The names of the profiles; ``*`` stands for every one."""
     own_configurations: bool = True
     """Whether he may bring configurations of his own."""
+    operator: bool = False
+    """Whether he sees everybody's messages in the store, and decides about those that are held."""
 
     def require_profile(self, profile: str) -> None:
         """Check that he may use a profile, without telling whether it exists.
@@ -68,8 +70,17 @@ class Principal:
         if not self.own_configurations:
             raise _denied("You may use profiles of the server only, no configuration of your own.")
 
+    def require_operator(self) -> None:
+        """Check that he may decide about messages.
 
-ANYBODY: Final = Principal(name="anybody")
+        Raises:
+            Failure: PERMISSION_DENIED.
+        """
+        if not self.operator:
+            raise _denied("Only an operator may do this (`operator = true` in the server's file of callers).")
+
+
+ANYBODY: Final = Principal(name="anybody", operator=True)
 """Who calls a server that asks nobody who he is."""
 
 CALLER: Final[ContextVar[Principal]] = ContextVar("caller", default=ANYBODY)
@@ -87,6 +98,7 @@ class _Entry(BaseModel):
     certificate_names: list[str] = Field(default_factory=list)
     profiles: list[str] = Field(default_factory=lambda: [EVERY_PROFILE])
     own_configurations: bool = False
+    operator: bool = False
 
 
 class _File(BaseModel):
@@ -216,7 +228,10 @@ def read_callers(file: Path) -> Callers:
         if not entry.token_sha256 and not entry.certificate_names:
             raise CallersError(f"{file}: principals.{name} has neither token_sha256 nor certificate_names")
         principal = Principal(
-            name=name, profiles=frozenset(entry.profiles), own_configurations=entry.own_configurations
+            name=name,
+            profiles=frozenset(entry.profiles),
+            own_configurations=entry.own_configurations,
+            operator=entry.operator,
         )
         by_token_hash.extend((bytes.fromhex(digest), principal) for digest in entry.token_sha256)
         by_certificate_name.update(dict.fromkeys(entry.certificate_names, principal))

@@ -24,6 +24,8 @@ class CallStarted:
     method: str
     metadata: Iterable[tuple[str, str | bytes]] = field(repr=False)
     """As the caller sent it, his token included."""
+    service: str
+    """Its full name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def to_mail_request(request: pb.SendMessageRequest, violations: list[Violation])
     violations.extend(check_payload(payload))
     template = _template(request, violations)
     if violations or to is None:
-        raise _invalid(violations)
+        raise invalid(violations)
     return MailRequest(to=to, usage_type=request.type, payload=payload, template=template)
 
 
@@ -104,7 +104,7 @@ def to_depth(request: pb.ValidateConfigRequest) -> tuple[Depth, Address | None]:
     elif request.to:
         violations.append(Violation("to", "A recipient goes with depth ENVELOPE only: leave it empty."))
     if violations or depth is None:
-        raise _invalid(violations)
+        raise invalid(violations)
     return depth, to
 
 
@@ -118,6 +118,18 @@ def to_validate_response(connector: Connector | None, verdict: Verdict) -> pb.Va
     if verdict.report is not None and verdict.report.capabilities is not None:
         response.capabilities.CopyFrom(_capabilities(verdict.report.capabilities, verdict.report.level))
     return response
+
+
+def invalid(violations: list[Violation]) -> Failure:
+    """Return the failure of a request with fields that are wrong."""
+    first = violations[0]
+    others = f" ({len(violations) - 1} more)" if len(violations) > 1 else ""
+    return Failure(
+        Reason.INVALID_REQUEST,
+        f"{first.field}: {first.description}{others}",
+        stage=Stage.REQUEST,
+        violations=tuple(violations),
+    )
 
 
 def _recipient(text: str, violations: list[Violation]) -> Address | None:
@@ -174,15 +186,4 @@ def _finding(finding: Finding) -> validation_pb2.Finding:
         reason=finding.reason,
         message=finding.message,
         hint=finding.hint,
-    )
-
-
-def _invalid(violations: list[Violation]) -> Failure:
-    first = violations[0]
-    others = f" ({len(violations) - 1} more)" if len(violations) > 1 else ""
-    return Failure(
-        Reason.INVALID_REQUEST,
-        f"{first.field}: {first.description}{others}",
-        stage=Stage.REQUEST,
-        violations=tuple(violations),
     )

@@ -8,15 +8,23 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from smtpconnector.v1 import connector_service_pb2, connector_service_pb2_grpc
+from smtpconnector.v1 import (
+    connector_service_pb2,
+    connector_service_pb2_grpc,
+    delivery_service_pb2,
+    delivery_service_pb2_grpc,
+)
 from smtpconnector_server.rpc.boundary import BoundaryInterceptor
+from smtpconnector_server.rpc.streaming import Streams
 
 if TYPE_CHECKING:
     from smtpconnector_server.rpc.callers import Callers, CallersFile
+    from smtpconnector_server.rpc.delivery_servicer import DeliveryServicer
     from smtpconnector_server.rpc.events import CallHook
     from smtpconnector_server.rpc.servicer import ConnectorServicer
 
 SERVICE_NAME: Final = connector_service_pb2.DESCRIPTOR.services_by_name["ConnectorService"].full_name
+DELIVERY_SERVICE_NAME: Final = delivery_service_pb2.DESCRIPTOR.services_by_name["DeliveryService"].full_name
 
 MAX_REQUEST_OCTETS: Final = 1024 * 1024
 """A larger request is refused by gRPC itself with RESOURCE_EXHAUSTED, before it is read."""
@@ -51,6 +59,7 @@ class RpcServer:
     def __init__(
         self,
         servicer: ConnectorServicer,
+        deliveries: DeliveryServicer,
         listen: str,
         *,
         hook: CallHook,
@@ -61,7 +70,8 @@ class RpcServer:
         """Bind.
 
         Args:
-            servicer: Answers the calls.
+            servicer: Answers the calls that send.
+            deliveries: Answers the calls that ask what became of it.
             listen: HOST:PORT; port 0 takes a free one.
             hook: Told of every call.
             callers: Who may call. None: anybody.
@@ -71,18 +81,19 @@ class RpcServer:
         Raises:
             BindError: The address is in use or not of this machine.
         """
+        self._streams = Streams()
+        services = {SERVICE_NAME: True, DELIVERY_SERVICE_NAME: False}
         self._server = grpc.aio.server(
-            interceptors=[BoundaryInterceptor(SERVICE_NAME, callers, hook)],
+            interceptors=[BoundaryInterceptor(services, callers, hook, self._streams)],
             # Without this a second server binds the same port silently and takes half of the calls.
             options=(*_OPTIONS, ("grpc.so_reuseport", int(shares_port))),
         )
         self._health = health.aio.HealthServicer()
         connector_service_pb2_grpc.add_ConnectorServiceServicer_to_server(servicer, self._server)
+        delivery_service_pb2_grpc.add_DeliveryServiceServicer_to_server(deliveries, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if callers is None:  # the reflection service asks nobody who he is
-            reflection.enable_server_reflection(
-                (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
-            )
+            reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
         host, _, _ = listen.rpartition(":")
         try:
             port = (
@@ -98,10 +109,11 @@ class RpcServer:
     async def start(self) -> None:
         """Begin to serve."""
         await self._server.start()
-        for service in ("", SERVICE_NAME):
+        for service in ("", SERVICE_NAME, DELIVERY_SERVICE_NAME):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
 
     async def drain(self, grace: float) -> None:
-        """Turn NOT_SERVING, refuse new calls and let those in flight finish for ``grace`` seconds."""
+        """Turn NOT_SERVING, end streams, refuse new calls and let those in flight finish for ``grace`` seconds."""
         await self._health.enter_graceful_shutdown()
+        self._streams.end()
         await self._server.stop(grace)

@@ -119,10 +119,18 @@ def retry_seconds(failure: Failure) -> float | None:
             return None
 
 
-def to_status(failure: Failure) -> status_pb2.Status:
-    """Return the failure as a ``google.rpc.Status`` with its details."""
+def to_status(failure: Failure, *, is_about_mail: bool = True) -> status_pb2.Status:
+    """Return the failure as a ``google.rpc.Status`` with its details.
+
+    Args:
+        failure: What happened.
+        is_about_mail: Whether its outcome says what is true of a mail; not so where a caller only asked about one.
+    """
     status = status_pb2.Status(code=CODES[failure.reason].value[0], message=_text(failure))
-    status.details.add().Pack(_error_info(failure))
+    info = _error_info(failure)
+    if not is_about_mail:
+        del info.metadata["outcome"]
+    status.details.add().Pack(info)
     for detail in _further_details(failure):
         status.details.add().Pack(detail)
     return status

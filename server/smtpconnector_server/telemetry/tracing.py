@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from smtpconnector_server.failure import Failure
     from smtpconnector_server.telemetry.hook import Event
 
-_SERVICE: Final = "smtpconnector.v1.ConnectorService"
 _FLUSH_SECONDS: Final = 3.0
 """For the last spans, when the server stops."""
 
@@ -77,10 +76,10 @@ class Tracing:
     def _call_started(self, event: CallStarted) -> None:
         parent = self._propagator.extract({key: value for key, value in event.metadata if isinstance(value, str)})
         span = self._tracer.start_span(
-            f"{_SERVICE}/{event.method}",
+            f"{event.service}/{event.method}",
             parent,
             SpanKind.SERVER,
-            {"rpc.system": "grpc", "rpc.service": _SERVICE, "rpc.method": event.method},
+            {"rpc.system": "grpc", "rpc.service": event.service, "rpc.method": event.method},
         )
         context.attach(trace.set_span_in_context(span, parent))  # for the task of the call, and with it it ends
         structlog.contextvars.bind_contextvars(trace_id=trace.format_trace_id(span.get_span_context().trace_id))

@@ -111,3 +111,35 @@ def test_details_stay_under_4_kib_however_much_there_is_to_say(reason: Reason) -
         reply=Reply(550, "5.1.1", "t" * 256),
     )
     assert to_status(failure).ByteSize() <= 4096
+
+
+def test_a_request_id_that_served_before_is_named_as_the_field() -> None:
+    violations = (Violation("request_id", "x"),)
+    details = details_of(Failure(Reason.REQUEST_ID_CONFLICT, "x", stage=Stage.STORE, violations=violations))
+    bad_request = details["BadRequest"]
+    assert isinstance(bad_request, error_details_pb2.BadRequest)
+    assert [violation.field for violation in bad_request.field_violations] == ["request_id"]
+    assert "RetryInfo" not in details
+
+
+def test_a_store_that_is_away_says_when_to_retry() -> None:
+    assert "RetryInfo" in details_of(Failure(Reason.STORE_UNAVAILABLE, "x", stage=Stage.STORE))
+
+
+def test_a_message_under_way_is_not_said_to_be_worth_a_blind_retry() -> None:
+    pending = Failure(Reason.DELIVERY_PENDING, "x", stage=Stage.STORE, outcome=Outcome.UNKNOWN)
+    assert set(details_of(pending)) == {"ErrorInfo"}
+
+
+def test_a_state_that_does_not_allow_it_is_a_precondition() -> None:
+    conflict = details_of(Failure(Reason.DELIVERY_STATE_CONFLICT, "x", stage=Stage.STORE))["PreconditionFailure"]
+    assert isinstance(conflict, error_details_pb2.PreconditionFailure)
+    assert [violation.type for violation in conflict.violations] == ["DELIVERY_STATE_CONFLICT"]
+
+
+def test_an_error_that_is_about_no_mail_says_no_outcome() -> None:
+    failure = Failure(Reason.STORE_UNAVAILABLE, "x", stage=Stage.STORE)
+    info = error_details_pb2.ErrorInfo()
+    to_status(failure, is_about_mail=False).details[0].Unpack(info)
+    assert "outcome" not in info.metadata
+    assert info.metadata["stage"] == "STORE"

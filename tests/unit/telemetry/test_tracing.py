@@ -46,7 +46,7 @@ def tell(exporter: InMemorySpanExporter) -> Callable[..., Any]:
     tracing = Tracing(provider)
 
     async def call(*events: Any) -> dict[str, Any]:
-        for event in (CallStarted("SendMessage", METADATA), *events):
+        for event in (CallStarted("SendMessage", METADATA, "smtpconnector.v1.ConnectorService"), *events):
             await asyncio.sleep(0)
             tracing(event)
         return structlog.contextvars.get_contextvars()
