@@ -57,6 +57,8 @@ class Run:
         self.is_waited_for = is_waited_for
         self.given_up: Failure | None = None
         """Why the attempt was stopped from outside, if it was."""
+        self.is_released = False
+        """Whether it was stopped for another server to go on."""
         self.is_sending = True
         """False once only its end is left to be written."""
         self.task: asyncio.Task[None]
@@ -70,7 +72,13 @@ class Run:
     def release(self) -> None:
         """End the attempt for another server to go on, or as uncertain where its last octet may have left."""
         if self.is_sending:
+            self.is_released = True
             self.task.cancel()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the last octet must not leave any more; the end of the attempt says that it has not."""
+        return self.is_released or self.given_up is not None
 
 
 class Runner:
@@ -187,6 +195,8 @@ class Runner:
             if not run.lease.is_fresh:
                 # Frozen since the store answered: another server may say of this message that its end is unknown.
                 raise unavailable()
+            if run.is_stopped:  # while the store was noting it
+                raise _taken()
             run.is_committed = True
 
         try:

@@ -1,0 +1,116 @@
+"""An attempt that is stopped while the store notes that its last octet is about to leave."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from harness.drafts import draft
+from smtpconnector_server.failure import Failure, Reason, Stage
+from smtpconnector_server.outbox.lease import Lease
+from smtpconnector_server.outbox.runner import Run, Runner
+from smtpconnector_server.store.record import Attempt, Claim, Kept
+from smtpconnector_server.store.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from smtpconnector_server.store.record import Ending
+
+
+class SlowStore:
+    """A store that takes its time to note anything."""
+
+    def __init__(self) -> None:
+        self.is_asked = asyncio.Event()
+        self.may_answer = asyncio.Event()
+
+    async def beat(self, owner: str, *, lease: float) -> None:
+        pass
+
+    async def commit(self, claim: Claim) -> None:
+        self.is_asked.set()
+        await self.may_answer.wait()
+
+    async def finish(self, claim: Claim, ending: Ending) -> bool:
+        return True
+
+
+class EagerSender:
+    """A sender whose own task writes the last octet as soon as it may, whoever is cancelled."""
+
+    def __init__(self) -> None:
+        self.has_left = False
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def send(self, mail: Any, *, within: float, on_commit: Callable[[], Awaitable[None]]) -> None:
+        async def write() -> None:
+            await on_commit()
+            self.has_left = True
+
+        self.tasks.append(asyncio.create_task(write()))
+        await asyncio.wait(self.tasks)
+        await asyncio.Event().wait()  # for a reply that does not come
+
+
+def _claim() -> Claim:
+    made = draft(0.0)
+    kept = Kept(
+        id=made.id,
+        caller=made.caller,
+        lane=made.lane,
+        profile=made.profile,
+        usage_type=made.usage_type,
+        message_id=made.message_id,
+        mode=made.mode,
+        policy=made.policy,
+        state=State.SENDING,
+        is_committed=False,
+        may_have_arrived=False,
+        attempt=1,
+        deferrals=0,
+        resends_left=0,
+        created_at=0.0,
+        updated_at=0.0,
+        due_at=0.0,
+        expires_at=60.0,
+        fingerprint=None,
+        last=Attempt(),
+        history=(),
+        is_held=False,
+    )
+    return Claim(kept, made.sealed)
+
+
+def give_up(run: Run) -> None:
+    run.give_up(Failure(Reason.DEADLINE_EXCEEDED, "The deadline passed.", stage=Stage.STORE))
+
+
+@pytest.mark.parametrize(("stop", "state"), [(give_up, State.NOT_SENT), (Run.release, State.QUEUED)])
+async def test_a_mail_does_not_leave_when_its_attempt_was_stopped_while_the_store_noted_that_it_would(
+    stop: Callable[[Run], None], state: State
+) -> None:
+    store, sender = SlowStore(), EagerSender()
+    lease = Lease()
+    await lease.renew(cast("Any", store))
+    runner = Runner(cast("Any", store), cast("Any", None), cast("Any", sender), cast("Any", None))
+    composed = cast("Any", _Composed())
+
+    async def on_commit() -> None:
+        pass
+
+    run = runner.start(_claim(), lease, composed=composed, on_commit=on_commit)
+    await store.is_asked.wait()
+    store.may_answer.set()  # the answer and the stop are there at the same time
+    stop(run)
+    end = await run.ending
+    await asyncio.wait(sender.tasks)
+    assert isinstance(sender.tasks[0].exception(), Failure)
+    assert (end.state, sender.has_left) == (state, False)
+
+
+class _Composed:
+    class server:  # noqa: N801 - the attribute of a mail that says where it goes
+        host = "smtp.example.com"
