@@ -6,7 +6,7 @@ hashable, so that what is made from it (TLS contexts, compiled templates, connec
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -194,6 +194,15 @@ class Server:
     own Postfix or Exim. Some providers are trusted without it."""
     transcript: bool = False
     """Whether what is said on its connections is told, redacted. Only an operator may ask for it."""
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Each mail finds its pool by its server; hashing all that is in it would cost more than the search.
+        values = (getattr(self, each.name) for each in fields(self) if each.compare)
+        object.__setattr__(self, "_hash", hash(tuple(values)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 class DsnReturn(Enum):

@@ -1,9 +1,9 @@
 """Delivery: one message to one outcome.
 
-A task of its own owns the SMTP session; the caller's task only waits for it. So a caller who gives up can never leave
-a session in the middle of a command, and a message whose last octet is on its way is never cut off: its sender goes on
-reading for the reply (up to ten minutes, RFC 5321, section 4.5.3.2.6) while the caller is told that the outcome is
-unknown.
+A caller who gives up before the last octet of the message leaves stops it, and its connection is aborted in the middle
+of whatever it was doing. A message whose last octet is on its way is never cut off: a task of its own takes over and
+goes on reading for the reply (up to ten minutes, RFC 5321, section 4.5.3.2.6) while the caller is told that the outcome
+is unknown.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from smtpconnector_server.config.origin import Origin
     from smtpconnector_server.delivery.composition import Composed
     from smtpconnector_server.delivery.events import DeliveryHook
-    from smtpconnector_server.smtp.pool import SessionPool
+    from smtpconnector_server.smtp.pool import Lease, SessionPool
     from smtpconnector_server.smtp.reply import Reply
     from smtpconnector_server.smtp.session import Session
 
@@ -51,47 +51,68 @@ class _Sending:
         self._octets = mail.octets
         self._pool = pool
         self._on_commit = on_commit
+        self._lease: Lease | None = None
         self._session: Session | None = None
+        """The one of this attempt."""
         self._is_announced = False
-        self.committed = False
         self.attempts = 0
 
     async def run(self) -> Sent:
         """Try until the message has an outcome.
 
+        Cancelled after the commit (:attr:`is_committed`), it can be run once more and goes on where it was; cancelled
+        before it, the message is certainly not sent.
+
         Raises:
             Failure: Of the last attempt.
         """
         while True:
-            self.attempts += 1
-            self.committed = False
-            self._session = None
-            was_used = False
             try:
-                async with self._pool.session(self.server) as session:
-                    self._session = session
-                    was_used = session.was_used
-                    reply = await session.send(self._envelope, self._octets, on_commit=self._commit)
-                return Sent(reply, self.attempts)
+                return Sent(await self._attempt(), self.attempts)
             except Failure as failure:
                 failure.attempts = self.attempts
+                was_used = self._session is not None and self._session.was_used
                 if not may_retry(failure, attempt=self.attempts, session_was_used=was_used):
                     raise
+
+    async def _attempt(self) -> Reply:
+        lease = self._lease
+        try:
+            if lease is None:
+                self.attempts += 1
+                self._session = None
+                lease = self._lease = await self._pool.lend(self.server)
+                self._session = lease.session
+                lease.session.begin(self._envelope, self._octets)
+            reply = await lease.session.finish(self._announce)
+        except BaseException as error:
+            goes_on = isinstance(error, asyncio.CancelledError) and self.is_committed
+            if lease is not None and not goes_on:
+                self._lease = None
+                lease.end(error)
+            raise
+        self._lease = None
+        lease.end()
+        return reply
+
+    async def _announce(self) -> None:
+        if not self._is_announced:
+            await self._on_commit()
+            self._is_announced = True
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether its last octet may have left, and its outcome is not known."""
+        return self._lease is not None and self._lease.session.is_committed
 
     @property
     def stage(self) -> Stage:
         """How far it has come."""
         return self._pool.stage(self.server) if self._session is None else self._session.stage
 
-    async def _commit(self) -> None:
-        if not self._is_announced:
-            await self._on_commit()
-            self._is_announced = True
-        self.committed = True
-
 
 class Sender:
-    """Sends messages and owns the tasks that do it."""
+    """Sends messages, and sees those to their end whose callers have gone."""
 
     def __init__(self, pools: Mapping[Origin, SessionPool], *, hook: DeliveryHook) -> None:
         """Make a sender.
@@ -103,7 +124,9 @@ class Sender:
         """
         self._pools = pools
         self._hook = hook
-        self._tasks: set[asyncio.Task[Sent]] = set()
+        self._under_way: set[_Sending] = set()
+        self._left_alone: set[asyncio.Task[Sent]] = set()
+        self._all_ended = asyncio.Event()
 
     async def send(self, composed: Composed, *, within: float, on_commit: Callable[[], Awaitable[None]]) -> Sent:
         """Send one message and wait for its outcome.
@@ -118,52 +141,54 @@ class Sender:
         """
         sending = _Sending(composed, self._pools[composed.origin], on_commit)
         began = time.monotonic()
+        failure: Failure | None = None
+        self._under_way.add(sending)
         try:
-            sent = await self._outcome(sending, within)
-        except Failure as failure:
+            async with asyncio.timeout(within) as limit:
+                return await sending.run()
+        except Failure as refused:
+            failure = refused
+            raise
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            failure = _given_up(sending, Reason.DEADLINE_EXCEEDED, "The deadline passed")
+            raise failure from None
+        except asyncio.CancelledError:
+            failure = _given_up(sending, Reason.CANCELLED, "The caller has gone")
+            raise
+        finally:
+            if sending.is_committed:
+                self._leave_alone(sending)
+            else:
+                self._forget(sending)
             self._hook(MailEnded(composed.profile, failure, sending.attempts, time.monotonic() - began))
-            raise
-        except asyncio.CancelledError:
-            gone = _given_up(sending, Reason.CANCELLED, "The caller has gone")
-            self._hook(MailEnded(composed.profile, gone, sending.attempts, time.monotonic() - began))
-            raise
-        self._hook(MailEnded(composed.profile, None, sent.attempts, time.monotonic() - began))
-        return sent
-
-    async def _outcome(self, sending: _Sending, within: float) -> Sent:
-        task = asyncio.create_task(sending.run(), name="smtp-sender")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        try:
-            done, _ = await asyncio.wait({task}, timeout=within)
-        except asyncio.CancelledError:
-            self._abandon(task, sending)
-            raise
-        if done:
-            return task.result()
-        failure = _given_up(sending, Reason.DEADLINE_EXCEEDED, "The deadline passed")
-        self._abandon(task, sending)
-        raise failure
 
     async def drain(self) -> None:
         """Wait for every message on its way, those without a caller included."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        while self._under_way:
+            self._all_ended.clear()
+            await self._all_ended.wait()
 
     @property
     def under_way(self) -> int:
         """How many messages are on their way, those without a caller included."""
-        return len(self._tasks)
+        return len(self._under_way)
 
-    def _abandon(self, task: asyncio.Task[Sent], sending: _Sending) -> None:
-        """Stop a message that has not left; let one that may have left come to its end."""
-        if sending.committed:
-            task.add_done_callback(lambda ended: self._settle(ended, sending))
-        else:
-            task.add_done_callback(_retrieve)
-            task.cancel()
+    def _forget(self, sending: _Sending) -> None:
+        self._under_way.discard(sending)
+        if not self._under_way:
+            self._all_ended.set()
+
+    def _leave_alone(self, sending: _Sending) -> None:
+        """Let a message come to its end that may have left and that nobody waits for any more."""
+        task = asyncio.create_task(sending.run(), name="smtp-sender")
+        self._left_alone.add(task)
+        task.add_done_callback(lambda ended: self._settle(ended, sending))
 
     def _settle(self, task: asyncio.Task[Sent], sending: _Sending) -> None:
+        self._left_alone.discard(task)
+        self._forget(sending)
         if task.cancelled():
             outcome: str = Outcome.UNKNOWN
         elif isinstance(error := task.exception(), Failure):
@@ -173,14 +198,8 @@ class Sender:
         self._hook(MailSettled(sending.profile, sending.server.host, outcome))
 
 
-def _retrieve(task: asyncio.Task[Sent]) -> None:
-    """Take the end of a stopped task, which nobody waits for, so that asyncio does not report it as forgotten."""
-    if not task.cancelled():
-        task.exception()
-
-
 def _given_up(sending: _Sending, reason: Reason, what: str) -> Failure:
-    if sending.committed:
+    if sending.is_committed:
         failure = Failure(
             Reason.DELIVERY_UNCERTAIN,
             f"{what} after the message was sent and before the server replied: it may or may not arrive.",

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from contextlib import asynccontextmanager
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from smtpconnector_server.failure import Failure, Reason, Stage
@@ -31,6 +31,29 @@ if TYPE_CHECKING:
 
 _MAX_SERVERS: Final = 1024
 """Rosters kept. Beyond it, the longest unused one is given up."""
+
+
+class Lease:
+    """A session on loan.
+
+    Attributes:
+        session: The session.
+    """
+
+    __slots__ = ("_pool", "_slot", "session")
+
+    def __init__(self, pool: ServerPool, slot: Slot[Session]) -> None:
+        self._pool = pool
+        self._slot = slot
+        self.session = pool.lend(slot)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Give the session back.
+
+        Args:
+            error: What went wrong with it, if anything did.
+        """
+        self._pool.take_back(self._slot, error)
 
 
 class SessionPool:
@@ -58,13 +81,11 @@ class SessionPool:
         self._max_servers = max_servers
         self._first_pause = first_pause
         self._clock = time.monotonic
-        self._pools: OrderedDict[Server, ServerPool] = OrderedDict()
-        """The last used last."""
+        self._pools: dict[Server, ServerPool] = {}
         self._is_closing = False
 
-    @asynccontextmanager
-    async def session(self, server: Server) -> AsyncIterator[Session]:
-        """Lend a session for the length of a context.
+    async def lend(self, server: Server) -> Lease:
+        """Lend a session until the lease is ended.
 
         Waits in turn for a warm session or for a new one, as long as the caller does. If a used session
         (:attr:`Session.was_used`) turns out stale, the next one lent is fresh.
@@ -75,14 +96,29 @@ class SessionPool:
         if self._is_closing:
             raise shutting_down(server)
         pool = self._pool(server)
-        slot = await self._borrow(pool, server)
+        began, was_lent = self._clock(), False
         try:
-            yield pool.lend(slot)
+            slot = await pool.borrow()
+            was_lent = True
+        finally:
+            self._hook(SessionAwaited(server.host, server.port, self._clock() - began, was_lent))
+        return Lease(pool, slot)
+
+    @asynccontextmanager
+    async def session(self, server: Server) -> AsyncIterator[Session]:
+        """Lend a session for the length of a context.
+
+        Raises:
+            Failure: As :meth:`lend`.
+        """
+        lease = await self.lend(server)
+        try:
+            yield lease.session
         except BaseException as error:
-            pool.take_back(slot, error)
+            lease.end(error)
             raise
         else:
-            pool.take_back(slot)
+            lease.end()
 
     async def close(self, grace: float) -> None:
         """Close all sessions; nobody gets one any more.
@@ -103,33 +139,22 @@ class SessionPool:
         """Count the sessions of each server with its credentials, and who waits for one."""
         return ((server, pool.counts()) for server, pool in self._pools.items())
 
-    async def _borrow(self, pool: ServerPool, server: Server) -> Slot[Session]:
-        began, was_lent = self._clock(), False
-        try:
-            slot = await pool.borrow()
-            was_lent = True
-        finally:
-            self._hook(SessionAwaited(server.host, server.port, self._clock() - began, was_lent))
-        return slot
-
     def _pool(self, server: Server) -> ServerPool:
         pool = self._pools.get(server)
         if pool is None:
             if len(self._pools) >= self._max_servers:
                 self._give_up_one(server)
             pool = self._pools[server] = ServerPool(server, self.opener, self._hook, first_pause=self._first_pause)
-        self._pools.move_to_end(server)
         return pool
 
     def _give_up_one(self, newcomer: Server) -> None:
-        for server, pool in self._pools.items():
-            if pool.is_unused:
-                pool.disband()
-                del self._pools[server]
-                return
-        raise Failure(
-            Reason.SERVICE_OVERLOADED,
-            f"Mails are on their way to {self._max_servers} SMTP servers already. Try again later.",
-            stage=Stage.POOL,
-            host=newcomer.host,
-        )
+        unused = [(pool.used_at, server) for server, pool in self._pools.items() if pool.is_unused]
+        if not unused:
+            raise Failure(
+                Reason.SERVICE_OVERLOADED,
+                f"Mails are on their way to {self._max_servers} SMTP servers already. Try again later.",
+                stage=Stage.POOL,
+                host=newcomer.host,
+            )
+        _, server = min(unused, key=itemgetter(0))
+        self._pools.pop(server).disband()

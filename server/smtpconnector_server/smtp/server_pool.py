@@ -17,7 +17,7 @@ from smtpconnector_server.smtp.course import Depth, plan
 from smtpconnector_server.smtp.events import BreakerClosed, BreakerOpened, SessionClosed, SessionFailed, SessionOpened
 from smtpconnector_server.smtp.pace import Pace
 from smtpconnector_server.smtp.pool_counts import PoolCounts
-from smtpconnector_server.smtp.slots import Slots, Status
+from smtpconnector_server.smtp.slots import Slots
 from smtpconnector_server.smtp.step_times import StepTimes
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class ServerPool:
         self._opener = opener
         self._hook = hook
         self._loop = asyncio.get_running_loop()
-        self._slots: Slots[Session, _Waiter] = Slots(server.pool)
+        self._slots: Slots[Session, _Waiter] = Slots(server.pool, lambda session, why: session.wire.quit(why))
         self._pace = Pace(server.pool.rate_limit, server.pool.rate_seconds)
         self._breaker = Breaker(is_proven=server.auth is None, first_pause=first_pause)
         self._owed = 0
@@ -56,6 +56,8 @@ class ServerPool:
         self._timer_at = math.inf
         self._is_closing = False
         self._all_back = asyncio.Event()
+        self.used_at = 0.0
+        """When somebody asked for a session last, by the loop's clock."""
 
     @property
     def is_unused(self) -> bool:
@@ -66,9 +68,9 @@ class ServerPool:
         """Count."""
         slots = self._slots
         return PoolCounts(
-            idle=slots.count(Status.IDLE),
-            lent=slots.count(Status.LENT),
-            opening=slots.count(Status.OPENING),
+            idle=len(slots.idle),
+            lent=len(slots.lent),
+            opening=len(slots.opening),
             waiting=len(slots.waiting) + self._pace.waiting,
             open_breakers=int(not self._breaker.is_closed),
         )
@@ -84,7 +86,13 @@ class ServerPool:
 
     async def borrow(self) -> Slot[Session]:
         """Wait for one's turn, where mails go at a rate, and for a session."""
+        self.used_at = self._loop.time()
         await self._pace.wait()
+        slots = self._slots
+        if not (slots.waiting or self._is_closing):
+            slot = slots.lend(self._loop.time())
+            if slot is not None:
+                return slot
         try:
             return await self._next_session()
         except BaseException:
@@ -132,14 +140,8 @@ class ServerPool:
             if isinstance(error, Failure) and error.outcome is Outcome.NOT_SENT:
                 self._pace.give_back()  # the connection broke; the mail may be tried again at once
             if session.was_used and session.is_stale:
-                self._leave_idle_ones()
+                self._slots.close_idle("not needed")  # whoever tries again must not meet the next stale one
         self._act()
-
-    def _leave_idle_ones(self) -> None:
-        """Close what is idle beside a stale session: whoever tries again must not meet the next stale one."""
-        for slot in [slot for slot in self._slots.all if slot.status is Status.IDLE]:
-            self._slots.remove(slot)
-            _session(slot).wire.quit("not needed")
 
     async def close(self, grace: float) -> None:
         """Close all sessions, the lent ones after some seconds of grace."""
@@ -153,10 +155,10 @@ class ServerPool:
         self.disband()
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                while self._slots.count(Status.LENT):
+                while self._slots.lent:
                     self._all_back.clear()
                     await self._all_back.wait()
-        for slot in self._slots.all:
+        for slot in self._slots:
             if slot.session is not None:
                 slot.session.wire.abort("shutting down")
         await asyncio.gather(*openings, return_exceptions=True)
@@ -169,36 +171,39 @@ class ServerPool:
 
     def disband(self) -> None:
         """Close the sessions that nobody uses."""
-        self._leave_idle_ones()
+        self._slots.close_idle("not needed")
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
             self._timer_at = math.inf
 
     def _act(self) -> None:
-        """Do what the slots call for."""
+        """Do what is possible and due after a change."""
         now = self._loop.time()
-        openings = 0 if self._is_closing else self._breaker.openings(now, self._slots.count(Status.OPENING))
-        plan = self._slots.plan(now, openings=openings)
-        for slot, why in plan.close:
-            _session(slot).wire.quit(why)
-        for waiter, slot in plan.lend:
-            if waiter.done():  # cancelled, and still in the queue
-                self._slots.take_from(slot)
-                self._loop.call_soon(self._act)
-            else:
-                waiter.set_result(slot)
-        for slot in plan.open:
-            self._openings[slot] = asyncio.create_task(self._open(slot), name="smtp-session-opening")
-        refusal = self._breaker.refusal(now)
-        if refusal is not None and not self._slots.all:
-            while self._slots.waiting:
-                self._fail_first(refusal)
+        if self._slots.waiting:
+            self._serve_waiting(now)
         if self._is_closing:
             self.disband()
             self._all_back.set()
         else:
             self._set_timer(now)
+
+    def _serve_waiting(self, now: float) -> None:
+        slots = self._slots
+        while slots.waiting and (slot := slots.lend(now)) is not None:
+            waiter = slots.waiting.popleft()
+            if waiter.done():  # cancelled, and still in the queue
+                slots.take_from(slot)
+            else:
+                waiter.set_result(slot)
+        if not slots.waiting or self._is_closing:
+            return
+        for slot in slots.open(self._breaker.openings(now, len(slots.opening))):
+            self._openings[slot] = asyncio.create_task(self._open(slot), name="smtp-session-opening")
+        refusal = self._breaker.refusal(now)
+        if refusal is not None and not slots:
+            while slots.waiting:
+                self._fail_first(refusal)
 
     def _set_timer(self, now: float) -> None:
         """Come back when the next session wears out, or when one may be tried again for those who wait."""
@@ -216,6 +221,7 @@ class ServerPool:
     def _on_timer(self) -> None:
         self._timer = None
         self._timer_at = math.inf
+        self._slots.close_worn_out(self._loop.time())
         self._act()
 
     async def _open(self, slot: Slot[Session]) -> None:
@@ -256,15 +262,14 @@ class ServerPool:
             self._hook(BreakerOpened(self._server.host, self._server.port, pause, failure))
         # While there are other sessions, those who wait can have one of them: perhaps the provider allows no more.
         self._owed += 1
-        if not self._slots.all:
+        if not self._slots:
             for _ in range(self._owed):
                 self._fail_first(failure)
             self._owed = 0
 
     def _note_end(self, slot: Slot[Session], session: Session, why: str) -> None:
         self._hook(SessionClosed(self._server.host, self._server.port, why, session.messages))
-        if slot.status is Status.IDLE:
-            self._slots.remove(slot)
+        self._slots.idle.pop(slot, None)
 
     def _fail_first(self, error: Exception) -> bool:
         """Give up for the one who waits longest. Return whether there was one."""

@@ -5,8 +5,10 @@ What :meth:`Session.send` returns or raises is the truth about the mail, as ``fa
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
 
 from smtpconnector_server.failure import Failure, Reason, Stage
 from smtpconnector_server.smtp.events import SteppedDown, TransactionEnded
@@ -29,6 +31,21 @@ if TYPE_CHECKING:
 
 _TELLING_CHARACTERS: Final = 4
 """Of a local part that tells who it is; shorter ones are parts of other words."""
+
+
+@dataclass(slots=True)
+class _Mail:
+    """A mail that is being sent."""
+
+    envelope: Envelope
+    message: bytes
+    parameters: tuple[str, str]
+    """Of MAIL and of RCPT."""
+    transaction: Transaction
+    """The one that it is in: another one where the server steps down."""
+    began: float
+    round_trips: int = 0
+    """Of earlier transactions."""
 
 
 class Session:
@@ -63,13 +80,15 @@ class Session:
         self._levels = levels
         self._hook = hook
         self._transcript = transcript
+        self._mail: _Mail | None = None
+        """The one that is being sent."""
         self._is_dirty = False
         """An earlier transaction has not ended with an accepted mail."""
 
     @property
     def stage(self) -> Stage:
-        """How far the mail that is being sent has come."""
-        return self.wire.stage
+        """How far the mail that was begun has come."""
+        return Stage.MAIL if self._mail is None else self._mail.transaction.stage
 
     @property
     def host(self) -> str:
@@ -104,35 +123,69 @@ class Session:
             Failure: It was not accepted, or nobody knows.
             ValueError: The message is not in canonical form.
         """
-        parameters = self._mail_parameters(envelope, message)
+        self.begin(envelope, message)
+        try:
+            return await self.finish(on_commit)
+        except asyncio.CancelledError:
+            self.wire.abort("interrupted")
+            raise
+
+    def begin(self, envelope: Envelope, message: bytes) -> None:
+        """Take a mail. Nothing of it goes out before :meth:`finish`.
+
+        Raises:
+            Failure: The server cannot take this mail at all.
+            ValueError: The message is not in canonical form.
+        """
+        parameters = self._mail_parameters(envelope, message), self._rcpt_parameters(envelope)
         self.messages += 1
-        began, round_trips = time.monotonic(), 0
+        transaction = self._transaction(envelope, message, parameters)
+        self._mail = _Mail(envelope, message, parameters, transaction, time.monotonic())
+
+    async def finish(self, on_commit: Callable[[], Awaitable[None]] | None = None) -> Reply:
+        """Send the mail that was begun, and wait for the server's word on it.
+
+        Cancelled before the commit, the connection is aborted. Cancelled after it, this can be called once more and
+        goes on waiting.
+
+        Args:
+            on_commit: As for :meth:`send`.
+
+        Returns:
+            As :meth:`send`.
+
+        Raises:
+            Failure: As :meth:`send`.
+        """
+        mail = cast("_Mail", self._mail)
         while True:
-            level = self.level
-            # One at a time a RSET costs a round trip: it goes only where there is something to clear.
-            reset = self._is_dirty or (level > Level.SERIAL and (self.was_used or self.messages > 1))
-            transaction = Transaction(
-                envelope,
-                message,
-                level=level,
-                parameters=parameters,
-                rcpt_parameters=self._rcpt_parameters(envelope),
-                reset=reset,
-            )
-            self._is_dirty = True
-            end = await self._run(transaction, envelope, message, on_commit)
-            round_trips += transaction.round_trips
+            transaction = mail.transaction
+            end = await self._run(transaction, on_commit)
+            mail.round_trips += transaction.round_trips
             self._learn(transaction.level, end)
+            if isinstance(end, Refused) and end.blames_level and end.in_sync:
+                # Refused for the flight and not for the mail: in smaller ones it may pass.
+                mail.transaction = self._transaction(mail.envelope, mail.message, mail.parameters)
+                continue
+            self._mail = None
+            failure = None
             if isinstance(end, Accepted):
                 self._is_dirty = False
-                self._tell_end(transaction.level, round_trips, began, None)
-                return self._clean(end.reply, envelope)
-            if isinstance(end, Refused) and end.blames_level and end.in_sync:
-                continue  # refused for the flight and not for the mail: in smaller ones it may pass
-            self.is_stale = not self.is_open
-            failure = self._failure(end, envelope)
-            self._tell_end(transaction.level, round_trips, began, failure)
-            raise failure
+            else:
+                self.is_stale = not self.is_open
+                failure = self._failure(end, mail.envelope)
+            seconds = time.monotonic() - mail.began
+            self._hook(
+                TransactionEnded(self.host, self.server.port, transaction.level, mail.round_trips, seconds, failure)
+            )
+            if failure is not None:
+                raise failure
+            return self._clean(cast("Accepted", end).reply, mail.envelope)
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether the last octet of the mail that was begun may have left, and its outcome is not known yet."""
+        return self._mail is not None and self._mail.transaction.is_committed
 
     async def rehearse(self, envelope: Envelope, on_reply: Callable[[Command, Reply], None]) -> None:
         """Try MAIL and RCPT, then RSET. Never DATA: no mail is sent.
@@ -144,43 +197,42 @@ class Session:
         Raises:
             Failure: The server refused one of them, or the connection broke.
         """
-        transaction = Transaction(
-            envelope,
-            None,
-            level=Level.SERIAL,
-            parameters=self._mail_parameters(envelope, b""),
-            rcpt_parameters=self._rcpt_parameters(envelope),
-        )
-        transaction.on_reply = lambda command, reply: on_reply(command, self._clean(reply, envelope))
-        self._is_dirty = True
-        end = await self._run(transaction, envelope, b"")
+        parameters = self._mail_parameters(envelope, b""), self._rcpt_parameters(envelope)
+        transaction = self._transaction(envelope, None, parameters)
+        write_down = transaction.on_reply
+
+        def tell_reply(command: Command, reply: Reply) -> None:
+            write_down(command, reply)
+            on_reply(command, self._clean(reply, envelope))
+
+        transaction.on_reply = tell_reply
+        end = await self._run(transaction)
         if not isinstance(end, Accepted):
             raise self._failure(end, envelope)
 
-    async def _run(
-        self,
-        transaction: Transaction,
-        envelope: Envelope,
-        message: bytes,
-        on_commit: Callable[[], Awaitable[None]] | None = None,
-    ) -> End:
-        """Carry a transaction to its end, and have it written down where the configuration asks for it."""
-        transcript, tell_reply = self._transcript, transaction.on_reply
-        if transcript is None:
-            return await self.wire.run(transaction, on_commit)
-        parameters = self._mail_parameters(envelope, message), self._rcpt_parameters(envelope)
-
-        def on_reply(command: Command, reply: Reply) -> None:
-            transcript.reply(command, self._clean(reply, envelope))
-            tell_reply(command, reply)
-
-        transaction.on_command = lambda command: transcript.command(
-            command, transaction.level, parameters, len(message)
+    def _transaction(self, envelope: Envelope, message: bytes | None, parameters: tuple[str, str]) -> Transaction:
+        """Return the next transaction, which is written down where the configuration asks for it."""
+        of_mail, of_rcpt = parameters
+        level = Level.SERIAL if message is None else self.level
+        # One at a time a RSET costs a round trip: it goes only where there is something to clear.
+        reset = message is not None and (
+            self._is_dirty or (level > Level.SERIAL and (self.was_used or self.messages > 1))
         )
-        transaction.on_reply = on_reply
+        transaction = Transaction(
+            envelope, message, level=level, parameters=of_mail, rcpt_parameters=of_rcpt, reset=reset
+        )
+        self._is_dirty = True
+        transcript = self._transcript
+        if transcript is not None:
+            size = len(message or b"")
+            transaction.on_command = lambda command: transcript.command(command, transaction.level, parameters, size)
+            transaction.on_reply = lambda command, reply: transcript.reply(command, self._clean(reply, envelope))
+        return transaction
+
+    async def _run(self, transaction: Transaction, on_commit: Callable[[], Awaitable[None]] | None = None) -> End:
         end = await self.wire.run(transaction, on_commit)
-        if isinstance(end, Broken):
-            transcript.breakdown(end.detail)
+        if self._transcript is not None and isinstance(end, Broken):
+            self._transcript.breakdown(end.detail)
         return end
 
     def _mail_parameters(self, envelope: Envelope, message: bytes) -> str:
@@ -214,10 +266,6 @@ class Session:
         if lowered is not None:
             why = end.detail if isinstance(end, Broken) else "did not understand a flight of commands"
             self._hook(SteppedDown(self.host, self.server.port, level, lowered, why))
-
-    def _tell_end(self, level: Level, round_trips: int, began: float, failure: Failure | None) -> None:
-        seconds = time.monotonic() - began
-        self._hook(TransactionEnded(self.host, self.server.port, level, round_trips, seconds, failure))
 
     def _failure(self, end: Refused | Broken, envelope: Envelope) -> Failure:
         if isinstance(end, Broken):

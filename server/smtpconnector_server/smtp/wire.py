@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
-from smtpconnector_server.failure import Stage
 from smtpconnector_server.smtp.transaction import Broken, Fault, Refused
 
 if TYPE_CHECKING:
@@ -56,16 +55,14 @@ class Wire(asyncio.Protocol):
         """Whether a transaction can begin."""
         return self._is_open and not self._transport.is_closing()
 
-    @property
-    def stage(self) -> Stage:
-        """How far the transaction has come that is run."""
-        return self._transaction.stage if self._transaction is not None else Stage.MAIL
-
     async def run(self, transaction: Transaction, on_commit: Callable[[], Awaitable[None]] | None = None) -> End:
         """Carry a transaction to its end.
 
+        Cancelled before the last octet of the message was handed out, the connection is aborted. Cancelled after it,
+        the transaction stays as it is, and running it again goes on with it.
+
         Args:
-            transaction: A new one.
+            transaction: A new one, or the one that was run last.
             on_commit: Awaited before the write that holds the last octet of the message. None: nobody wants to know.
         """
         self._transaction = transaction
@@ -82,11 +79,16 @@ class Wire(asyncio.Protocol):
                     on_commit = None  # and look again at what the server did meanwhile
                 else:
                     self._transport.write(transaction.next_octets())
+        except asyncio.CancelledError:
+            if not transaction.is_committed:
+                self._transaction = None
+                self.abort("interrupted")
+            raise
         except BaseException:
+            self._transaction = None
             self.abort("interrupted")
             raise
-        finally:
-            self._transaction = None
+        self._transaction = None
         end = cast("End", transaction.end)
         if isinstance(end, Broken) or (isinstance(end, Refused) and not end.in_sync):
             self.abort(end.detail if isinstance(end, Broken) else "refused")
