@@ -1,7 +1,7 @@
 """Rates: how many mails may go to, or be caused by, one key in a time.
 
-The generic cell rate algorithm (ITU-T I.371): one number a key, exact to the moment when the next one is allowed. A
-burst of the whole count is allowed, then one after the other. Kept in this process, for as many keys as fit.
+By the generic cell rate algorithm, exact to the moment when the next one is allowed. Kept in this process, for as many
+keys as fit.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from smtpconnector_server.store.gcra import count_one
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -52,9 +54,9 @@ class RateLimiter:
     """
 
     def __init__(self, rates: tuple[Rate, ...], *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rates = rates
+        self._windows = tuple((rate.count, rate.seconds) for rate in rates)
         self._clock = clock
-        self._full_at: OrderedDict[Hashable, list[float]] = OrderedDict()
+        self._empty_at: OrderedDict[Hashable, list[float]] = OrderedDict()
         """When each rate's bucket would be empty again, by key; the last used last."""
 
     def take(self, key: Hashable) -> float:
@@ -63,17 +65,14 @@ class RateLimiter:
         Returns:
             0 if it was counted, else the seconds until one may be.
         """
-        if not self._rates:
+        if not self._windows:
             return 0.0
         now = self._clock()
-        marks = [max(mark, now) for mark in self._full_at.get(key, [now] * len(self._rates))]
-        wait = max(
-            mark + rate.seconds / rate.count - rate.seconds - now for mark, rate in zip(marks, self._rates, strict=True)
-        )
+        wait, marks = count_one(self._empty_at.get(key, ()), self._windows, now)
         if wait > 0:
             return wait
-        self._full_at[key] = [mark + rate.seconds / rate.count for mark, rate in zip(marks, self._rates, strict=True)]
-        self._full_at.move_to_end(key)
-        if len(self._full_at) > _MAX_KEYS:
-            self._full_at.popitem(last=False)
+        self._empty_at[key] = marks
+        self._empty_at.move_to_end(key)
+        if len(self._empty_at) > _MAX_KEYS:
+            self._empty_at.popitem(last=False)
         return 0.0

@@ -18,6 +18,7 @@ from smtpconnector_server.store.rows import (
     Row,
     Value,
     micros,
+    newest_change,
     of_draft,
     of_ending,
     of_filter,
@@ -179,20 +180,24 @@ def sweep(*, retention: float, limit: int) -> Operation[Swept]:
     at_most: dict[str, Value] = {"limit": limit}
     yield Query(statements.CLIP_LEASES, {})
     yield Query(statements.RETIME, at_most)
-    requeued = yield Query(statements.TAKE_OVER, at_most)
-    resent = yield Query(statements.RESEND, at_most)
-    held = yield Query(statements.HOLD, at_most)
+    taken = yield Query(statements.TAKE_OVER, at_most)
     lapsed = yield Query(statements.LAPSE, at_most)
     yield Query(statements.LET_GO, at_most)
     purged = yield Query(statements.PURGE, at_most | {"retention": micros(retention)})
     yield Query(statements.FORGET_SERVERS, {})
     yield Query(statements.FORGET_MARKS, at_most)
     yield Query(statements.FORGET_PAUSES, {})
-    changed = tuple(row[0] for rows in (requeued, resent, held, lapsed) for row in rows)
+    changed = tuple(row[0] for row in (*taken, *lapsed))
+    uncertain = sum(state == State.UNKNOWN for _, state, _ in taken)
+    requeued = sum(not newest_change(history).reason for _, _, history in taken)
     swept = Swept(
-        requeued=len(requeued), resent=len(resent), uncertain=len(held), lapsed=len(lapsed), purged=len(purged)
+        requeued=requeued,
+        resent=len(taken) - uncertain - requeued,
+        uncertain=uncertain,
+        lapsed=len(lapsed),
+        purged=len(purged),
     )
-    return Done(swept, changed + QUEUED * bool(requeued or resent))
+    return Done(swept, changed + QUEUED * (len(taken) > uncertain))
 
 
 def depth() -> Operation[Depth]:

@@ -82,6 +82,11 @@ def _to_history(text: str) -> tuple[Change, ...]:
     )
 
 
+def newest_change(history: str) -> Change:
+    """Read the last entry of a history."""
+    return _to_history(history)[-1]
+
+
 def of_draft(draft: Draft, *, owner: str | None) -> Mapping[str, Value]:
     """Return the parameters of a message that is accepted."""
     return {

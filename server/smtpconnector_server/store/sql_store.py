@@ -22,11 +22,7 @@ T = TypeVar("T")
 
 
 class SqlStore(Store):
-    """Translates calls to operations, which its engine runs.
-
-    A caller that is cancelled while it waits has not cancelled its operation: that may have happened, be happening, or
-    happen later, but never by half. Who needs the answer (a claim) shields the call.
-    """
+    """Translates calls to operations, which its engine runs."""
 
     def __init__(self) -> None:
         self._listeners: list[Callable[[str], None]] = []

@@ -204,33 +204,26 @@ CLIP_LEASES: Final = "UPDATE server SET alive_until = {now} + lease WHERE alive_
 FORGET_SERVERS: Final = "DELETE FROM server WHERE alive_until < {now} - 86400000000"
 
 
-def _lost(condition: str) -> str:
-    return f"""
+_LOST: Final = "CASE WHEN is_committed AND resends_left = 0 THEN 'UNKNOWN' ELSE 'QUEUED' END"
+# What may have left is told by the reason of its newest change.
+TAKE_OVER: Final = f"""
 WITH lost AS MATERIALIZED (
     SELECT d.id FROM delivery AS d
-    WHERE d.state = 'SENDING' AND {condition}
+    WHERE d.state = 'SENDING'
         AND NOT EXISTS (SELECT 1 FROM server WHERE server.owner = d.owner AND server.alive_until > {{now}})
     LIMIT :limit {{skip_locked}}
-)"""
-
-
-_UNCERTAIN: Final = """last_reason = 'DELIVERY_UNCERTAIN', last_stage = 'MESSAGE', last_text =
-    'The server that sent it ended before it had the reply to the message. It may or may not arrive.'"""
-TAKE_OVER: Final = f"""{_lost("NOT d.is_committed")}
-UPDATE delivery SET {_moved("'QUEUED'")}, owner = NULL, due_at = {{now}}
+)
+UPDATE delivery SET {_moved(_LOST, "CASE WHEN is_committed THEN 'DELIVERY_UNCERTAIN' ELSE '' END")},
+    owner = NULL, due_at = {{now}}, is_committed = is_committed AND resends_left = 0,
+    may_have_arrived = may_have_arrived OR is_committed AND resends_left > 0,
+    resends_left = CASE WHEN is_committed AND resends_left > 0 THEN resends_left - 1 ELSE resends_left END,
+    last_reason = CASE WHEN is_committed THEN 'DELIVERY_UNCERTAIN' ELSE last_reason END,
+    last_stage = CASE WHEN is_committed THEN 'MESSAGE' ELSE last_stage END,
+    last_text = CASE WHEN is_committed
+        THEN 'The server that sent it ended before it had the reply to the message. It may or may not arrive.'
+        ELSE last_text END
 WHERE id IN (SELECT id FROM lost)
-RETURNING id
-"""
-RESEND: Final = f"""{_lost("d.is_committed AND d.resends_left > 0")}
-UPDATE delivery SET {_moved("'QUEUED'", "'DELIVERY_UNCERTAIN'")}, owner = NULL, due_at = {{now}}, is_committed = FALSE,
-    may_have_arrived = TRUE, resends_left = resends_left - 1, {_UNCERTAIN}
-WHERE id IN (SELECT id FROM lost)
-RETURNING id
-"""
-HOLD: Final = f"""{_lost("d.is_committed AND d.resends_left = 0")}
-UPDATE delivery SET {_moved("'UNKNOWN'", "'DELIVERY_UNCERTAIN'")}, owner = NULL, {_UNCERTAIN}
-WHERE id IN (SELECT id FROM lost)
-RETURNING id
+RETURNING id, state, history
 """
 _LAPSE_REASON: Final = "CASE lapses_to WHEN 'NOT_SENT' THEN 'DEADLINE_EXCEEDED' ELSE 'DELIVERY_EXPIRED' END"
 _LAPSE_TEXT: Final = """CASE lapses_to WHEN 'NOT_SENT' THEN 'It was not sent by the deadline of the call.'

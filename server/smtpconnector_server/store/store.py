@@ -2,7 +2,8 @@
 
 Each method is one durable transaction: when it has returned, what it did survives the death of this process and of the
 machine; when it has raised :class:`StoreError`, nothing of it happened, except where ``is_certain`` is False. No
-transaction is held open between two calls.
+transaction is held open between two calls. A caller that is cancelled while it waits has not cancelled what it asked
+for: that is done as a whole, or not at all, at some time. Who needs the answer (a claim) shields the call.
 
 A server takes part under an owner id that it has announced by :meth:`Store.beat`; claims belong to an owner and end
 with its lease. Every change made by a claim is fenced by the attempt's number, so that a server which was frozen for a

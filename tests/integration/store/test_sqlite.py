@@ -384,8 +384,6 @@ async def test_no_octet_of_a_message_that_has_ended_is_left_in_the_files(file: P
         (statements.DUE_LANES, "delivery_due"),
         (statements.DEPTH, "delivery_due"),
         (statements.TAKE_OVER, "delivery_in_hand"),
-        (statements.RESEND, "delivery_in_hand"),
-        (statements.HOLD, "delivery_in_hand"),
         (statements.LAPSE, "delivery_lapse"),
         (statements.LET_GO, "delivery_held"),
         (statements.RETIME, "delivery_updated"),
