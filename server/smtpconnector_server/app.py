@@ -31,6 +31,7 @@ from smtpconnector_server.rpc.limits import Limits, LimitSettings
 from smtpconnector_server.rpc.metadata import to_metadata_response
 from smtpconnector_server.rpc.server import RpcServer
 from smtpconnector_server.rpc.servicer import ConnectorServicer
+from smtpconnector_server.rpc.shared_rates import SharedRates
 from smtpconnector_server.smtp.dialer import AllowAll, Dialer
 from smtpconnector_server.smtp.oauth2 import TokenCache
 from smtpconnector_server.smtp.pool import SessionPool
@@ -93,11 +94,11 @@ async def running_server(
     probes = {origin: Probe(reach.pool.opener) for origin, reach in reaches.items()}
     sender = Sender(pools, hook=hook)
     configurations = Configurations(profiles)
-    limits = Limits(_limits(settings))
     files = ProfileFiles(settings.profile, configurations.replace)
     key = Secret(settings.store_key.get_secret_value()) if settings.store_key is not None else None
     async with open_store(settings.store, key) as kept, telemetry.running(pools, sender) as metrics_address:
         delivery = _Durable.assemble(kept, sender, configurations, settings) if kept is not None else None
+        limits = Limits(_limits(settings), SharedRates(kept.store, kept.sealer, hook) if kept is not None else None)
         server = RpcServer(
             ConnectorServicer(
                 configurations,

@@ -119,7 +119,8 @@ class Settings(BaseSettings):
     """SendMessage and ValidateConfig calls at once, in each worker."""
     max_calls_per_caller: int = Field(default=2000, ge=1)
     limit_recipient: Rates = ()
-    """How many mails one recipient may get, such as ``5/10minute, 20/day``; counted in each worker. Empty: no limit."""
+    """How many mails one recipient may get, such as ``5/10minute, 20/day``; counted by all servers on one store
+    together, without a store by each worker for itself. Empty: no limit."""
     limit_client_ip: Rates = ()
     """How many mails one end user may cause, by SendMessageRequest.client_ip."""
     limit_profile: Rates = ()

@@ -62,7 +62,10 @@ def add_parser(commands: Subparsers[Any]) -> None:
         ("profile", "each profile may send"),
     ):
         parser.add_argument(
-            f"--limit-{what}", metavar="RATES", help=f"mails that {whom}, such as '5/10minute, 20/day' (no limit)"
+            f"--limit-{what}",
+            metavar="RATES",
+            help=f"mails that {whom}, such as '5/10minute, 20/day': from all servers on one --store together, without a"
+            " store from each worker (no limit)",
         )
     parser.add_argument(
         "--store",

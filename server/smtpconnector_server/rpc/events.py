@@ -49,5 +49,18 @@ class MailComposed:
     """What making it took."""
 
 
-CallEvent: TypeAlias = CallStarted | CallEnded | MailComposed
+@dataclass(frozen=True, slots=True)
+class LimitCountedAlone:
+    """A mail was counted against a limit by this process alone, because the store could not be asked."""
+
+    error: str | None
+    """Why, the first time; None while that goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsShared:
+    """The store counts against the limits again."""
+
+
+CallEvent: TypeAlias = CallStarted | CallEnded | MailComposed | LimitCountedAlone | LimitsShared
 CallHook: TypeAlias = Callable[[CallEvent], None]

@@ -1,7 +1,7 @@
 """Rates: how many mails may go to, or be caused by, one key in a time.
 
-By the generic cell rate algorithm, exact to the moment when the next one is allowed. Kept in this process, for as many
-keys as fit.
+A burst of the whole count is allowed, then one after the other; see :mod:`smtpconnector_server.store.gcra`. Kept in
+this process, for as many keys as fit.
 """
 
 from __future__ import annotations
@@ -54,10 +54,14 @@ class RateLimiter:
     """
 
     def __init__(self, rates: tuple[Rate, ...], *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._windows = tuple((rate.count, rate.seconds) for rate in rates)
+        self._windows = [(rate.count, rate.seconds) for rate in rates]
         self._clock = clock
-        self._empty_at: OrderedDict[Hashable, list[float]] = OrderedDict()
-        """When each rate's bucket would be empty again, by key; the last used last."""
+        self._marks: OrderedDict[Hashable, list[float]] = OrderedDict()
+        """By key, the last counted last."""
+
+    def wait(self, key: Hashable) -> float:
+        """Return the seconds until one may be counted, without counting it; 0 if it may be now."""
+        return self._count(key)[0]
 
     def take(self, key: Hashable) -> float:
         """Count one, if every rate allows it.
@@ -65,14 +69,16 @@ class RateLimiter:
         Returns:
             0 if it was counted, else the seconds until one may be.
         """
-        if not self._windows:
-            return 0.0
-        now = self._clock()
-        wait, marks = count_one(self._empty_at.get(key, ()), self._windows, now)
-        if wait > 0:
+        wait, marks = self._count(key)
+        if wait or not marks:
             return wait
-        self._empty_at[key] = marks
-        self._empty_at.move_to_end(key)
-        if len(self._empty_at) > _MAX_KEYS:
-            self._empty_at.popitem(last=False)
+        self._marks[key] = marks
+        self._marks.move_to_end(key)
+        if len(self._marks) > _MAX_KEYS:
+            self._marks.popitem(last=False)
         return 0.0
+
+    def _count(self, key: Hashable) -> tuple[float, list[float]]:
+        if not self._windows:
+            return 0.0, []
+        return count_one(self._marks.get(key, ()), self._windows, self._clock())

@@ -83,7 +83,7 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
             configuration = self._configurations.find(request.config, caller)
             seconds_read = time.monotonic() - started
             if depth >= Depth.AUTHENTICATE:  # or checks would try passwords and recipients without a limit
-                self._limits.count_mail(recipient, client_ip="", profile=configuration.profile)
+                within -= await self._limits.count_mail(recipient, client_ip="", profile=configuration.profile)
             verdict = await check(
                 configuration.checked,
                 depth,
@@ -111,7 +111,9 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
             composed = await self._compose(mail_request, prepared)
             if request.validate_only:
                 return mapping.to_send_response(composed)
-            self._limits.count_mail(mail_request.to, client_ip=request.client_ip, profile=configuration.profile)
+            within -= await self._limits.count_mail(
+                mail_request.to, client_ip=request.client_ip, profile=configuration.profile
+            )
             with expiring(order, within) as left:
                 sent = await self._sender.send(composed, within=left, on_commit=lambda: _forbid_repetition(context))
             return mapping.to_send_response(composed, sent)
@@ -139,7 +141,7 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
         async def admit() -> None:
             nonlocal is_counted
             if not is_counted:
-                self._limits.count_mail(mail_request.to, client_ip=request.client_ip, profile=prepared.profile)
+                await self._limits.count_mail(mail_request.to, client_ip=request.client_ip, profile=prepared.profile)
                 is_counted = True
 
         return Wanted(

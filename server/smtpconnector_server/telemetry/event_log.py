@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from smtpconnector_server.delivery.events import MailSettled
-from smtpconnector_server.rpc.events import MailComposed
+from smtpconnector_server.rpc.events import LimitCountedAlone, LimitsShared, MailComposed
 from smtpconnector_server.smtp.events import (
     BreakerClosed,
     BreakerOpened,
@@ -48,6 +48,8 @@ class EventLog:
         self._key = key or secrets.token_bytes(32)
         self._writers: dict[type, Callable[[Any], None]] = {  # each takes the event that stands before it
             MailComposed: self._bind_mail,
+            LimitCountedAlone: _limit_counted_alone,
+            LimitsShared: lambda _event: _log.info("limits_shared"),
             MailSettled: _mail_settled,
             SessionOpened: _session_opened,
             SessionFailed: _session_failed,
@@ -79,6 +81,11 @@ def hashed(recipient: str, key: bytes) -> str:
 
 def _mail_settled(event: MailSettled) -> None:
     _log.warning("late_reply", host=event.host, profile=event.profile, outcome=event.outcome)
+
+
+def _limit_counted_alone(event: LimitCountedAlone) -> None:
+    if event.error is not None:
+        _log.warning("limits_counted_alone", error=event.error)
 
 
 def _session_opened(event: SessionOpened) -> None:

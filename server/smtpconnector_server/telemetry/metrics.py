@@ -16,7 +16,7 @@ from smtpconnector_server import __version__
 from smtpconnector_server.config.origin import Origin
 from smtpconnector_server.delivery.events import SENT, MailEnded, MailSettled
 from smtpconnector_server.failure import Outcome, Reason, Stage
-from smtpconnector_server.rpc.events import CallEnded, MailComposed
+from smtpconnector_server.rpc.events import CallEnded, LimitCountedAlone, MailComposed
 from smtpconnector_server.smtp.events import (
     BreakerOpened,
     SessionAwaited,
@@ -93,6 +93,9 @@ class Metrics:
             "breaker_openings", "Pauses begun after repeated failures to open a session.", "server"
         )
         self._tokens = self._counter("token_renewals", "OAuth 2.0 access tokens asked for.", "reason")
+        self._counted_alone = self._counter(
+            "limits_counted_alone", "Mails counted against a limit without the other servers."
+        )
         self._sessions = self._gauge("pool_sessions", "SMTP sessions in the pool.", "server", "state")
         self._waiting = self._gauge("pool_waiting", "Mails that wait for a session.", "server")
         self._open_breakers = self._gauge("breakers_open", "Servers in a pause after failures.", "server")
@@ -129,6 +132,7 @@ class Metrics:
         counters: Mapping[type, Callable[[Any], None]] = {  # each takes the event that stands before it
             CallEnded: self._call_ended,
             MailComposed: lambda event: self._stages[Stage.COMPOSE,].observe(event.seconds),
+            LimitCountedAlone: lambda _event: self._counted_alone[()].inc(),
             MailEnded: self._mail_ended,
             MailSettled: lambda event: self._late[event.profile or OWN, event.outcome].inc(),
             SessionAwaited: lambda event: self._stages[Stage.POOL,].observe(event.seconds),

@@ -11,7 +11,7 @@ import structlog
 
 from smtpconnector_server.delivery.events import MailSettled
 from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
-from smtpconnector_server.rpc.events import MailComposed
+from smtpconnector_server.rpc.events import LimitCountedAlone, LimitsShared, MailComposed
 from smtpconnector_server.smtp.capabilities import Capabilities
 from smtpconnector_server.smtp.events import (
     BreakerClosed,
@@ -115,6 +115,11 @@ LINES: list[tuple[WireEvent | MailSettled, dict[str, Any]]] = [
             "milliseconds": 500.0,
         },
     ),
+    (
+        LimitCountedAlone(error="the disk is full"),
+        {"event": "limits_counted_alone", "log_level": "warning", "error": "the disk is full"},
+    ),
+    (LimitsShared(), {"event": "limits_shared", "log_level": "info"}),
     (
         MailSettled("default", "smtp.example.com", "SENT"),
         {

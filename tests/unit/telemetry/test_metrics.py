@@ -9,7 +9,7 @@ import pytest
 from smtpconnector_server.config.origin import Origin
 from smtpconnector_server.delivery.events import MailEnded, MailSettled
 from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
-from smtpconnector_server.rpc.events import CallEnded, MailComposed
+from smtpconnector_server.rpc.events import CallEnded, LimitCountedAlone, MailComposed
 from smtpconnector_server.smtp.capabilities import Capabilities
 from smtpconnector_server.smtp.events import (
     BreakerOpened,
@@ -45,6 +45,7 @@ CASES: list[tuple[Any, dict[str, dict[str, str]]]] = [
         CallEnded("ValidateConfig", "CANCELLED", None, 0.1),
         {"calls_total": {"method": "ValidateConfig", "code": "CANCELLED", "reason": "CANCELLED"}},
     ),
+    (LimitCountedAlone(error=None), {"limits_counted_alone_total": {}}),
     (MailComposed(COMPOSED, 0.1), {"stage_seconds_count": {"stage": "COMPOSE"}}),
     (
         MailEnded("shop", None, 2, 0.1),
