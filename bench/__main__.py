@@ -13,6 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from bench import plot
+from bench.durable import Drain, Enqueue, Lateness
+from bench.engine import Sqlite
 from bench.footprint import Footprint
 from bench.growth import Growth
 from bench.party import (
@@ -23,9 +25,11 @@ from bench.party import (
     NODE_POOL,
     OURS,
     OURS_FLIGHT,
+    OURS_KEPT,
     OURS_TWO,
     smtp_source,
 )
+from bench.recovery import Recovery
 from bench.report import grids
 from bench.result import Results
 from bench.round_trip import RoundTrips
@@ -45,9 +49,13 @@ _RESULTS = Path(__file__).parent / "results"
 def _scenes(*, quick: bool, rounds: int) -> list[Scene]:
     template, frame = html_template()
     services = (OURS, OURS_TWO, ECHO, NODE_POOL, LOGTO, LOGTO_NEWEST)
+    engines = (Sqlite(),)
     if quick:
         return [
             Throughput("throughput", (OURS, ECHO, NODE_POOL, LOGTO), (16, 64), rounds, 0.6),
+            Enqueue(engines, (64,), 1, 0.5),
+            Drain(engines, 1000, 1),
+            Lateness(engines, 50),
             Footprint((OURS,), 1),
             Stages(0.1),
         ]
@@ -58,6 +66,11 @@ def _scenes(*, quick: bool, rounds: int) -> list[Scene]:
         RoundTrips((OURS, OURS_FLIGHT, NODE_POOL, LOGTO, LOGTO_NEWEST, AIOSMTPLIB)),
         Footprint((OURS, OURS_TWO, NODE_POOL, LOGTO), rounds),
         Growth(rounds, 2000),
+        Throughput("store", (OURS, OURS_KEPT), (1, 64), rounds, 1.5),
+        Enqueue(engines, (1, 16, 64, 256), rounds, 1.5),
+        Drain(engines, 5000, rounds),
+        Lateness(engines, 300),
+        Recovery(engines, 100_000),
         Stages(0.5),
     ]
 
@@ -67,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under a minute; writes no results")
     parser.add_argument("--rounds", type=int, metavar="N", help="how often each party has its turn (5; quick: 3)")
-    parser.add_argument("--scene", action="append", metavar="NAME", help="only this one; repeatable; writes no results")
+    parser.add_argument(
+        "--scene", action="append", metavar="NAME", help="only this one, repeatable; the others' results stay"
+    )
     chosen = parser.parse_args(arguments)
     rounds = chosen.rounds or (3 if chosen.quick else 5)
     scenes = [
@@ -77,21 +92,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 110)
     results = Results(quick=chosen.quick, rounds=rounds)
     _play(scenes, results, console)
-    services = (OURS, OURS_TWO, OURS_FLIGHT, ECHO, NODE_POOL, LOGTO, LOGTO_NEWEST, AIOSMTPLIB, smtp_source())
-    titles = {party.name: party.title for party in services}
-    tables = list(grids(results, titles))
-    for table in tables:
+    for table in grids(results, _titles()):
         console.print(table.as_rich())
-    if not chosen.quick and not chosen.scene:
-        _RESULTS.mkdir(exist_ok=True)
-        results.write(_RESULTS / "latest.json")
-        (_RESULTS / "latest.md").write_text("\n".join(table.as_markdown() for table in tables), encoding="utf-8")
-        caption = "Mails a second, 64 in flight (whiskers: all rounds)"
-        (_RESULTS / "throughput.svg").write_text(plot.bars(results, "throughput", 64, titles, caption))
-        axes = ("connections", "templates", "profiles", "KiB of payload")
-        caption = "Processor time of one mail, µs, as things grow"
-        (_RESULTS / "growth.svg").write_text(plot.lines(results, axes, "µs of processor a mail", caption))
+    if not chosen.quick:
+        if chosen.scene:
+            results.complete(_RESULTS / "latest.json")
+        _write(results)
     return 0
+
+
+def _write(results: Results) -> None:
+    titles = _titles()
+    results.write(_RESULTS / "latest.json")
+    tables = "\n".join(table.as_markdown() for table in grids(results, titles))
+    (_RESULTS / "latest.md").write_text(tables, encoding="utf-8")
+    caption = "Mails a second, 64 in flight (whiskers: all rounds)"
+    (_RESULTS / "throughput.svg").write_text(plot.bars(results, "throughput", 64, titles, caption))
+    axes = ("connections", "templates", "profiles", "KiB of payload")
+    caption = "Processor time of one mail, µs, as things grow"
+    (_RESULTS / "growth.svg").write_text(plot.lines(results, axes, "µs of processor a mail", caption))
+    ways = tuple(dict.fromkeys(series.scene for series in results.of_unit("accepted/s")))
+    caption = "Messages accepted a second (ENQUEUE), by calls in flight"
+    (_RESULTS / "enqueue.svg").write_text(plot.lines(results, ways, "accepted/s", caption))
+
+
+def _titles() -> dict[str, str]:
+    services = (OURS, OURS_TWO, OURS_FLIGHT, OURS_KEPT, ECHO, NODE_POOL, LOGTO, LOGTO_NEWEST, AIOSMTPLIB)
+    return {party.name: party.title for party in (*services, smtp_source())}
 
 
 def _play(scenes: Sequence[Scene], results: Results, console: Console) -> None:

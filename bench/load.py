@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING
 
 from harness.servers.programs import environment, program
 from smtpconnector.v1 import connector_service_pb2 as pb
+from smtpconnector.v1 import delivery_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 RECIPIENT = "inbox@example.com"
+WAIT = delivery_pb2.DELIVERY_MODE_UNSPECIFIED
+ENQUEUE = delivery_pb2.DELIVERY_MODE_ENQUEUE
 _MAX_SECONDS = 60.0
 _MAX_CLIENTS = 4
 _DONE = re.compile(r"requests: .*, (\d+) succeeded")
@@ -53,9 +56,11 @@ class Run:
         return statistics.median(self.milliseconds)
 
 
-def frame(usage_type: str, payload: Mapping[str, str], profile: str = "") -> bytes:
+def frame(
+    usage_type: str, payload: Mapping[str, str], profile: str = "", mode: delivery_pb2.DeliveryMode = WAIT
+) -> bytes:
     """Return a SendMessageRequest as gRPC frames it."""
-    request = pb.SendMessageRequest(to=RECIPIENT, type=usage_type)
+    request = pb.SendMessageRequest(to=RECIPIENT, type=usage_type, delivery_mode=mode)
     request.payload.update(payload)
     if profile:
         request.config.profile = profile

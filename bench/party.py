@@ -140,7 +140,8 @@ def _write(profile: dict[str, Any], folder: Path) -> Path:
     return file
 
 
-def _ours(*flags: str) -> list[str]:
+def ours(*flags: str) -> list[str]:
+    """Return the command of our service."""
     command = [str(Path(sys.executable).parent / "smtpconnector"), "serve", "--listen", "127.0.0.1:{port}"]
     return [*command, "--profile", "default={profile}", "--log-format", "json", *flags]
 
@@ -149,10 +150,13 @@ def _node(way: str, library: str) -> list[str | Path]:
     return ["node", PEERS / "service.js", "{port}", ROOT / "protos", "{profile}", way, library]
 
 
-OURS = Service(name="ours", title="smtpconnector", command=_ours())
-OURS_TWO = Service(name="ours-2", title="smtpconnector, two workers", command=_ours("--workers", "2"))
+OURS = Service(name="ours", title="smtpconnector", command=ours())
+OURS_TWO = Service(name="ours-2", title="smtpconnector, two workers", command=ours("--workers", "2"))
 OURS_FLIGHT = Service(
-    name="ours-flight", title="smtpconnector, singleFlight", command=_ours(), options={"singleFlight": True}
+    name="ours-flight", title="smtpconnector, singleFlight", command=ours(), options={"singleFlight": True}
+)
+OURS_KEPT = Service(
+    name="ours-kept", title="smtpconnector with a store, not used", command=ours("--store", "{profile}.db")
 )
 ECHO = Service(
     name="echo",

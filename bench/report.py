@@ -53,7 +53,20 @@ def grids(results: Results, titles: Mapping[str, str]) -> Iterator[Grid]:
     yield from _if_any(_footprint(results, titles))
     for axis in ("connections", "templates", "profiles", "KiB of payload"):
         yield from _if_any(_growth(results, axis))
+    yield from store_grids(results, titles)
     yield from _if_any(_stages(results))
+
+
+def store_grids(results: Results, titles: Mapping[str, str]) -> Iterator[Grid]:
+    """Return the tables of the store."""
+    for at in sorted({series.at for series in results.of("store", _RATE)}):
+        yield _throughput(results, "store", f"WAIT without request_id, {at:.0f} in flight", at, titles)
+    yield from _if_any(_enqueue(results))
+    yield from _if_any(_by_engine(results, "a backlog found at the start", ("drain",)))
+    asked = [series.scene for series in results.of_unit("ms p50") if series.scene.startswith(("answer, ", "mail, "))]
+    yield from _if_any(_by_engine(results, "one mail on an idle system", tuple(dict.fromkeys(asked))))
+    found = [series.scene for series in results.of_unit("s to serving")]
+    yield from _if_any(_by_engine(results, "recovery: 100,000 messages in the store", tuple(dict.fromkeys(found))))
 
 
 def _if_any(grid: Grid) -> Iterator[Grid]:
@@ -127,4 +140,30 @@ def _stages(results: Results) -> Grid:
     for series in results.series:
         if series.unit == "µs":
             grid.rows.append((series.scene, f"{min(series.values):.1f}"))
+    return grid
+
+
+def _enqueue(results: Results) -> Grid:
+    grid = Grid("ENQUEUE", ("", "in flight", "accepted/s", "p50 ms", "p99 ms"))
+    for series in results.of_unit("accepted/s"):
+        latencies = [results.find(series.scene, series.party, unit, series.at) for unit in ("ms p50", "ms p99")]
+        grid.rows.append(
+            (
+                series.scene,
+                f"{series.at:.0f}",
+                f"{series.middle:,.0f}",
+                *(f"{latency.middle:.1f}" if latency else "" for latency in latencies),
+            )
+        )
+    return grid
+
+
+def _by_engine(results: Results, title: str, scenes: Sequence[str]) -> Grid:
+    """Return all figures of scenes whose parties are engines, a row for each scene and engine."""
+    units = list(dict.fromkeys(series.unit for scene in scenes for series in results.of(scene)))
+    grid = Grid(title, ("", "engine", *units))
+    for scene in scenes:
+        for engine in dict.fromkeys(series.party for series in results.of(scene)):
+            found = [results.find(scene, engine, unit) for unit in units]
+            grid.rows.append((scene, engine, *(f"{series.middle:,.3g}" if series else "" for series in found)))
     return grid

@@ -72,6 +72,10 @@ class Results:
         """Return all figures of a scene, with this unit if one is given."""
         return [series for series in self.series if series.scene == scene and unit in {"", series.unit}]
 
+    def of_unit(self, unit: str) -> list[Series]:
+        """Return all figures with a unit."""
+        return [series for series in self.series if series.unit == unit]
+
     def ratio(self, scene: str, party: str, other: str, unit: str, at: float = 0.0) -> Ratio | None:
         """Return how many times another party's figure a party has, if both were measured."""
         ones, others = self.find(scene, party, unit, at), self.find(scene, other, unit, at)
@@ -79,6 +83,13 @@ class Results:
             return None
         ratios = [one / two for one, two in zip(ones.values, others.values, strict=False)]
         return Ratio(statistics.median(ratios), min(ratios), max(ratios))
+
+    def complete(self, file: Path) -> None:
+        """Add the figures of a file for all that was not measured now."""
+        for written in json.loads(file.read_text(encoding="utf-8"))["series"]:
+            series = Series(**written)
+            if self.find(series.scene, series.party, series.unit, series.at) is None:
+                self.series.append(series)
 
     def write(self, file: Path) -> None:
         """Write them as JSON."""
