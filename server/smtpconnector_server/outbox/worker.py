@@ -178,5 +178,10 @@ class Worker:
         return len(claims)
 
     async def _sweep(self) -> None:
-        swept = await self._store.sweep(retention=self._retention, limit=_SWEPT_AT_ONCE)
-        self._on_sweep(swept)
+        """Look at the whole store, again at once while there is more to do than one look takes."""
+        is_more = True
+        while is_more and not self._is_draining:
+            swept = await self._store.sweep(retention=self._retention, limit=_SWEPT_AT_ONCE)
+            self._on_sweep(swept)
+            taken_over = swept.requeued + swept.resent + swept.uncertain
+            is_more = max(taken_over, swept.lapsed, swept.purged) >= _SWEPT_AT_ONCE
