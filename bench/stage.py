@@ -67,17 +67,17 @@ def _stages() -> dict[str, Callable[[], object]]:
     html, html_frame = html_template()
     document = profile(25, html)
     text_octets = TEXT_FRAME[_HEAD:]
-    text_request = mapping.to_mail_request(pb.SendMessageRequest.FromString(text_octets))
+    text_request = mapping.to_mail_request(pb.SendMessageRequest.FromString(text_octets), [])
     html_message = pb.SendMessageRequest.FromString(html_frame[_HEAD:])
-    html_request = mapping.to_mail_request(html_message)
+    html_request = mapping.to_mail_request(html_message, [])
     text_template, html_template_ = _template(TEXT), _template(html)
     text, compiled = compile_template(text_template), compile_template(html_template_)
     composer = Composer(parse_mailbox(document["fromEmail"]))
     mail = _compose(composer, text, text_request)
     return {
         "decode a request": lambda: pb.SendMessageRequest.FromString(text_octets),
-        "check and map a request": lambda: mapping.to_mail_request(pb.SendMessageRequest.FromString(text_octets)),
-        "check and map 60 values": lambda: mapping.to_mail_request(html_message),
+        "check and map a request": lambda: mapping.to_mail_request(pb.SendMessageRequest.FromString(text_octets), []),
+        "check and map 60 values": lambda: mapping.to_mail_request(html_message, []),
         "compose a text mail": lambda: _compose(composer, text, text_request),
         "compose an HTML mail of 60 values": lambda: _compose(composer, compiled, html_request),
         "compile an HTML template": lambda: compile_template(html_template_),
