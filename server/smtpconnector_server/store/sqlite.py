@@ -109,6 +109,8 @@ class SqliteStore(SqlStore):
     async def _read(self, make: Callable[[], Operation[T]]) -> T:
         if self._writer.is_closed:
             raise StoreError("the store is closed", is_certain=True)
+        if self._writer.has_failed:
+            raise StoreError("the disk has failed: what is there may not last", is_certain=True)
         loop = asyncio.get_running_loop()
         return (await loop.run_in_executor(self._reading, partial(self._read_now, make))).result
 
@@ -121,7 +123,7 @@ class SqliteStore(SqlStore):
             return self._run(self._reader, make())
         except sqlite3.Error as error:
             self._close_reader()
-            raise StoreError(f"SQLite: {error}", is_certain=True) from error
+            raise StoreError(str(error), is_certain=True) from error
 
     def _close_reader(self) -> None:
         if self._reader is not None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST_IN_ONE: Final = 256
+_EMPTY_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 _IO_ERRORS: Final = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM}
 """After these the connection is not used again."""
 
@@ -66,8 +67,11 @@ class Writer:
         self._loop = loop
         self._busy_seconds = busy_seconds
         self._scrub_seconds = scrub_seconds
-        self._scrub_at: float | None = None
-        """When to empty the write-ahead log; None: it is empty."""
+        self._scrub_at: float | None = time.monotonic()
+        """When to empty the write-ahead log; None: it is empty. At once after the start: a process that was killed may
+        have left one."""
+        self.has_failed = False
+        """Whether the disk has failed, and what is in the log may never have reached it."""
         self._connection: sqlite3.Connection | None = None
         self._queue: queue.SimpleQueue[_Waiting[Any] | None] = queue.SimpleQueue()
         self._ended = loop.create_future()
@@ -127,24 +131,36 @@ class Writer:
             if code == sqlite3.SQLITE_FULL and len(batch) > 1:
                 return [answer for waiting in batch for answer in self._transact([waiting])]
             is_certain = not is_committing or code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY}
-            return [StoreError(f"SQLite: {error}", is_certain=is_certain) for _ in batch]
+            return [StoreError(str(error), is_certain=is_certain) for _ in batch]
         self._scrub_at = self._scrub_at or time.monotonic() + self._scrub_seconds
         return answers
 
     def _begin(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = self._connect()
+            if self.has_failed:
+                # After a failed fsync the kernel takes what it could not write for written. Whatever was written behind
+                # it in the log could be lost with it: copy all of the log into the database, and begin it anew.
+                self._execute(self._connection, _EMPTY_LOG)
+                self.has_failed = False
+        self._execute(self._connection, "BEGIN IMMEDIATE")
+        return self._connection
+
+    def _execute(self, connection: sqlite3.Connection, sql: str) -> None:
+        """Execute what other processes may be in the way of."""
         waited_until = time.monotonic() + self._busy_seconds
         while True:
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
+                row = connection.execute(sql).fetchone()
+                if row is None or not row[0]:  # a checkpoint says so in its row that it is in somebody's way
+                    return
             except sqlite3.OperationalError as error:
-                # SQLite's own waiting grows to a tenth of a second: too coarse for processes that take turns.
-                if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > waited_until:
+                if _code(error) != sqlite3.SQLITE_BUSY:
                     raise
-                time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - no secret
-            else:
-                return self._connection
+            if time.monotonic() > waited_until:
+                raise StoreError("the database is locked by another process", is_certain=True)
+            # SQLite's own waiting grows to a tenth of a second: too coarse for processes that take turns.
+            time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - no secret
 
     def _step(self, connection: sqlite3.Connection, waiting: _Waiting[T]) -> Done[T] | Exception:
         connection.execute("SAVEPOINT operation")
@@ -154,7 +170,7 @@ class Writer:
             if not connection.in_transaction or _code(error) in _IO_ERRORS:
                 raise  # SQLite has undone, or must undo, the whole transaction
             connection.execute("ROLLBACK TO operation")
-            done_or_error: Done[T] | Exception = StoreError(f"SQLite: {error}", is_certain=True)
+            done_or_error: Done[T] | Exception = StoreError(str(error), is_certain=True)
         except Exception as error:  # noqa: BLE001 - it is the caller's, who gets it
             connection.execute("ROLLBACK TO operation")
             done_or_error = error
@@ -170,6 +186,7 @@ class Writer:
         except sqlite3.Error:
             is_broken = True
         if is_broken:
+            self.has_failed = True
             self._disconnect()
 
     def _disconnect(self) -> None:
@@ -196,7 +213,9 @@ class Writer:
             self._loop.call_soon_threadsafe(callback, *arguments)
 
     def _idle_seconds(self) -> float | None:
-        return None if self._scrub_at is None else max(0.0, self._scrub_at - time.monotonic())
+        if self._scrub_at is None or self._connection is None:
+            return None
+        return max(0.0, self._scrub_at - time.monotonic())
 
     def _scrub(self) -> None:
         """Empty the write-ahead log now and then, for the old pages in it hold what has been destroyed since."""
@@ -204,7 +223,7 @@ class Writer:
         if self._scrub_at is None or now < self._scrub_at or self._connection is None:
             return
         try:
-            ((is_busy, *_),) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            ((is_busy, *_),) = self._connection.execute(_EMPTY_LOG)
         except sqlite3.Error:
             is_busy = True
         self._scrub_at = now + min(1.0, self._scrub_seconds) if is_busy else None

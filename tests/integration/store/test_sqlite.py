@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import stat
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -208,8 +208,10 @@ class _Failing(sqlite3.Connection):
     """A file whose disk fails at the next COMMIT."""
 
     fails = False
+    executed: ClassVar[list[str]] = []
 
     def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        _Failing.executed.append(sql)
         if sql == "COMMIT" and _Failing.fails:
             _Failing.fails = False
             error = sqlite3.OperationalError("disk I/O error")
@@ -231,15 +233,21 @@ async def test_a_failed_fsync_leaves_it_open_what_was_done_and_the_file_is_opene
 
     store = await OnBadDisk.open(file, clock=lambda: NOW)
     _Failing.fails = True
+    _Failing.executed.clear()
 
     with pytest.raises(StoreError, match="disk I/O error") as failed:
         await store.accept(draft(NOW), owner=None)
 
     assert not failed.value.is_certain
+    with pytest.raises(StoreError, match="the disk has failed"):
+        await store.depth()
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         opened[0].execute("SELECT 1")
     assert await store.accept(draft(NOW), owner=None) is None
     assert (await store.depth()).by_state[State.QUEUED] == 1
+    # What the log holds may not be on the disk: nothing is written behind it.
+    afterwards = _Failing.executed[_Failing.executed.index("COMMIT") :]
+    assert afterwards.index("PRAGMA wal_checkpoint(TRUNCATE)") < afterwards.index("BEGIN IMMEDIATE")
     await store.close()
 
 
