@@ -305,10 +305,12 @@ class SendMessageRequest(_message.Message):
     request_id, one mail is sent, across crashes, broken connections and all servers of one store. A repeat joins the
     one that is running, or gets its answer; one that ended with the mail not sent is tried anew. Another request with
     the same request_id fails with ALREADY_EXISTS, reason REQUEST_ID_CONFLICT; expire_time and client_ip may differ, and
-    those of the first are valid. It belongs to the caller who sent it, and
-    is remembered for the server's retention, a week by default, after the mail's end. At most 128 characters of
-    printable ASCII; a UUID is a good choice. Empty, the default, promises nothing for repeats. Needs a server with a
-    store, else the request fails with UNIMPLEMENTED, reason NOT_IMPLEMENTED.
+    those of the first are valid. A repeat that is refused at the door (SERVICE_OVERLOADED, SHUTTING_DOWN) is told of
+    itself alone: what the first has come to stands.
+
+    It belongs to the caller who sent it, and is remembered for the server's retention, a week by default, after the
+    mail's end. At most 128 characters of printable ASCII; a UUID is a good choice. Empty, the default, promises nothing
+    for repeats. Needs a server with a store, else the request fails with UNIMPLEMENTED, reason NOT_IMPLEMENTED.
     """
     delivery_mode: _delivery_pb2.DeliveryMode.ValueType
     """delivery_mode is what the answer waits for. DELIVERY_MODE_WAIT by default."""
