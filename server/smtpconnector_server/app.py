@@ -155,7 +155,7 @@ async def _drain(server: RpcServer, sender: Sender, delivery: _Durable | None, g
         delivery.worker.stop_claiming()
     await server.drain(grace)
     if delivery is not None:
-        await delivery.worker.drain(ends - asyncio.get_running_loop().time())
+        await delivery.outbox.drain(ends - asyncio.get_running_loop().time())
     with suppress(TimeoutError):
         async with asyncio.timeout_at(ends):
             await sender.drain()  # mails whose callers have their answer

@@ -64,6 +64,16 @@ def final_answer(kept: Kept) -> Receipt:
     """
     if kept.state is State.SENT:
         return receipt(kept)
+    raise failed(kept)
+
+
+def failed(kept: Kept, retry_after: float | None = None) -> Failure:
+    """Return the failure of a message that did not end as SENT.
+
+    Args:
+        kept: The message.
+        retry_after: Seconds after which a retry makes sense, for the call whose attempt it was: later they are over.
+    """
     last = kept.last
     failure = Failure(
         Reason(last.reason),
@@ -72,9 +82,10 @@ def final_answer(kept: Kept) -> Receipt:
         outcome=_OUTCOMES.get(kept.state, Outcome.NOT_SENT),
         reply=_reply(last),
         host=last.host,
+        retry_after=retry_after,
     )
     failure.attempts = last.connections
-    raise failure
+    return failure
 
 
 def expired() -> Failure:
@@ -111,8 +122,8 @@ def half_accepted() -> Failure:
     """Return the failure of a request, without an id, that the store may or may not have taken."""
     return Failure(
         Reason.DELIVERY_UNCERTAIN,
-        "The store failed while it took the message: it may or may not be sent. With a request_id a repeat would be"
-        " safe.",
+        "The store failed, or was too slow, while it took the message: it may or may not be sent. With a request_id a"
+        " repeat would be safe.",
         stage=Stage.STORE,
         outcome=Outcome.UNKNOWN,
     )

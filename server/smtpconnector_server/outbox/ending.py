@@ -1,8 +1,9 @@
 """What becomes of a message after an attempt: a pure decision, and the words that the store keeps of it.
 
-A call that waits hears of a failure at once and decides by itself. A message of the queue is tried again after all that
-may pass, which includes what is wrong with its profile (a password, a certificate, a name): somebody may mend it before
-the message expires. Only what a server says to this very message is final.
+A call that waits hears of a failure at once and decides by itself: only what a server says for good of this very
+message is an end that stays, after anything else the same request tries anew. A message of the queue is tried again
+after all that may pass, which includes what is wrong with its profile (a password, a certificate, a name): somebody may
+mend it before the message expires.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ FIRST_DELAY: Final = 2.0
 """Seconds: the upper end of the first delay between two attempts, doubled with each deferral."""
 MAX_DELAY: Final = 600.0
 
-_ABOUT_THE_MESSAGE: Final = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.MESSAGE})
+_OF_THE_MESSAGE: Final = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.MESSAGE})
 _HOPELESS: Final = frozenset(
     {Reason.SMTP_SMTPUTF8_UNSUPPORTED, Reason.SMTP_MESSAGE_TOO_LARGE, Reason.EGRESS_DENIED, Reason.INVALID_REQUEST}
 )
@@ -60,10 +61,10 @@ def failed(failure: Failure, kept: Kept, *, is_waited_for: bool) -> Ending:
         return Ending(state=State.UNKNOWN, attempt=attempt)
     if failure.reason is Reason.DELIVERY_EXPIRED:
         return Ending(state=State.EXPIRED, attempt=attempt)
-    is_refused = failure.outcome is Outcome.REJECTED
+    is_refused = failure.outcome is Outcome.REJECTED and _is_about_the_message(failure)
     if is_waited_for:
         return Ending(state=State.REJECTED if is_refused else State.NOT_SENT, attempt=attempt)
-    if failure.reason in _HOPELESS or (is_refused and failure.stage in _ABOUT_THE_MESSAGE):
+    if is_refused or failure.reason in _HOPELESS:
         return Ending(state=State.REJECTED, attempt=attempt)
     return Ending(state=State.QUEUED, attempt=attempt, delay=_delay(kept.deferrals, failure.retry_after))
 
@@ -82,6 +83,21 @@ def released(*, is_committed: bool, kept: Kept) -> Ending:
     return failed(lost, kept, is_waited_for=False)
 
 
+def lapsed() -> Ending:
+    """Return what becomes of a message whose time was over before its last octet: the store's next sweep says it."""
+    return Ending(state=State.QUEUED, attempt=Attempt(), counts=False)
+
+
+def broken(*, is_committed: bool) -> Failure:
+    """Return the failure of an attempt that ended by a defect of this program."""
+    return Failure(
+        Reason.INTERNAL,
+        "The server broke while it was sending the message. Whoever runs it finds why in its log.",
+        stage=Stage.MESSAGE if is_committed else Stage.STORE,
+        outcome=Outcome.UNKNOWN if is_committed else Outcome.NOT_SENT,
+    )
+
+
 def told(failure: Failure) -> Attempt:
     """Return what the store keeps of a failure."""
     reply = failure.reply or Reply(0)
@@ -95,6 +111,11 @@ def told(failure: Failure) -> Attempt:
         reply_text=reply.text,
         connections=failure.attempts,
     )
+
+
+def _is_about_the_message(failure: Failure) -> bool:
+    """Tell what a server says of this message, or of this sender and recipient, from what it says of the profile."""
+    return failure.stage in _OF_THE_MESSAGE and failure.reason is not Reason.SMTP_AUTH_REQUIRED
 
 
 def _delay(deferrals: int, retry_after: float | None) -> float:

@@ -7,7 +7,7 @@ store gives away whatever is left.
 
 from __future__ import annotations
 
-import asyncio
+import math
 import secrets
 import time
 from typing import TYPE_CHECKING, Final
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS: Final = 6.0
 """After which a silent server is thought to be dead, and its messages are taken over."""
-_BEAT_SECONDS: Final = 1.5
+BEAT_SECONDS: Final = 1.5
 
 _log = structlog.get_logger()
 
@@ -35,6 +35,11 @@ class Lease:
         self.attempts = 0
         """How many run under it."""
         self._fresh_until = 0.0
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was in use and is not any more."""
+        return self._fresh_until > 0.0 and not self.is_fresh
 
     @property
     def is_fresh(self) -> bool:
@@ -63,6 +68,15 @@ class Leases:
         self._store = store
         self._current = Lease()
         self._retired: list[Lease] = []
+        self._gap_ended = -math.inf
+
+    @property
+    def may_judge(self) -> bool:
+        """Whether another server that is silent can be thought to be dead: not when the store was away just now.
+
+        Whoever finds the store again first would take what the others are still sending.
+        """
+        return self._current.is_fresh and time.monotonic() - self._gap_ended > LEASE_SECONDS
 
     async def current(self) -> Lease:
         """Return the lease to claim under, renewed if need be.
@@ -70,24 +84,28 @@ class Leases:
         Raises:
             StoreError: It is not fresh, and the store cannot be reached.
         """
-        lease = self._current
-        if not lease.is_fresh:
-            await lease.renew(self._store)
-        return lease
+        if not self._current.is_fresh:
+            await self._renew_current()
+        return self._current
 
     def retire(self) -> None:
         """Claim under a new name from now on: there may be claims under the old one that nobody knows of."""
         self._retired.append(self._current)
         self._current = Lease()
 
-    async def keep(self) -> None:
-        """Renew what is in use, for ever."""
-        while True:
-            try:
-                await self._renew()
-            except StoreError as error:
-                _log.warning("store_failed", doing="beat", error=str(error))
-            await asyncio.sleep(_BEAT_SECONDS)
+    async def renew(self) -> None:
+        """Renew what is in use.
+
+        Raises:
+            StoreError: The store cannot be reached.
+        """
+        await self._renew_current()
+        for lease in list(self._retired):
+            if lease.attempts:
+                await lease.renew(self._store)
+            else:
+                await self._store.leave(lease.owner)
+                self._retired.remove(lease)
 
     async def end(self) -> None:
         """End all of them, so that what is left is taken over at once."""
@@ -97,11 +115,9 @@ class Leases:
             except StoreError as error:
                 _log.warning("store_failed", doing="leave", error=str(error))
 
-    async def _renew(self) -> None:
-        await self._current.renew(self._store)
-        for lease in list(self._retired):
-            if lease.attempts:
-                await lease.renew(self._store)
-            else:
-                await self._store.leave(lease.owner)
-                self._retired.remove(lease)
+    async def _renew_current(self) -> None:
+        lease = self._current
+        had_ended = lease.has_ended
+        await lease.renew(self._store)
+        if had_ended:
+            self._gap_ended = time.monotonic()

@@ -11,6 +11,7 @@ import dataclasses
 import secrets
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -18,6 +19,7 @@ from smtpconnector_server.failure import Failure, Reason, Stage
 from smtpconnector_server.outbox import answer
 from smtpconnector_server.outbox.answer import Receipt, final_answer, queued, receipt
 from smtpconnector_server.outbox.parcel import pack
+from smtpconnector_server.outbox.runner import Run
 from smtpconnector_server.store.record import Claim, Draft, Kept
 from smtpconnector_server.store.state import State
 from smtpconnector_server.store.store import StoreError
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from smtpconnector_server.outbox.changes import Changes
     from smtpconnector_server.outbox.lease import Leases
     from smtpconnector_server.outbox.order import Wanted
-    from smtpconnector_server.outbox.runner import Run
     from smtpconnector_server.outbox.worker import Worker
     from smtpconnector_server.store.sealing import Sealer
     from smtpconnector_server.store.store import Store
@@ -42,6 +43,8 @@ ENQUEUED_SECONDS: Final = 24 * 3600.0
 _END_SECONDS: Final = 0.2
 """What is kept of a call's time for writing down that its message was not sent."""
 _END_SHARE: Final = 0.1
+_ACCEPT_SECONDS: Final = 3.0
+"""For the store to take, when the server stops, what it was given."""
 _ASK_AGAIN_SECONDS: Final = 0.2
 """Between two questions to a store that cannot be reached."""
 _OF_THE_CALL: Final = frozenset({Reason.CANCELLED, Reason.DEADLINE_EXCEEDED, Reason.SHUTTING_DOWN})
@@ -68,6 +71,7 @@ class Outbox:
         self._worker = worker
         self._leases = leases
         self._changes = changes
+        self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def enqueue(self, wanted: Wanted, *, within: float) -> Receipt:
@@ -82,14 +86,10 @@ class Outbox:
         """
         ends = _clock() + within
         while True:
-            kept = await self._known(wanted, ends)
-            if kept is not None:
-                return receipt(kept)
-            _require_time(wanted)
-            accepted = await self._whole(self._accept(wanted), ends, late=lambda _receipt: None)
+            accepted = await self._whole(self._accept(wanted), wanted, ends, late=lambda _receipt: None)
             if accepted is not None:
                 return accepted
-            await self._pause(ends)
+            await _pause(ends)
 
     async def send(self, wanted: Wanted, *, within: float, on_commit: OnCommit) -> Receipt:
         """Send a message and wait for its end, or join whoever is sending it.
@@ -104,38 +104,53 @@ class Outbox:
         """
         ends = _clock() + within
         lapses_at = time.time() + within
-        kept = await self._known(wanted, ends)
-        has_joined = False
+        joined: Kept | None = None
         while True:
-            if kept is None or _is_to_be_tried(kept, has_joined=has_joined):
-                _require_time(wanted)
-                begun = await self._whole(self._begin(wanted, kept, lapses_at, on_commit), ends, late=_cancel)
-                if begun is None:  # somebody else was faster, or the store is away
-                    await self._pause(ends)
-                    kept = await self._known(wanted, ends)
+            begin = self._begin(wanted, joined, lapses_at, on_commit)
+            found = await self._whole(begin, wanted, ends, late=_cancel)
+            if found is None:
+                await _pause(ends)
+                continue
+            if isinstance(found, Run):
+                ended = await self._end(found, wanted, ends)
+                joined = found.claim.kept
+                if ended is None:
                     continue
-                kept = await self._end(begun, wanted, ends)
-                if kept.state.is_final:
-                    return final_answer(kept)
-            elif kept.state.is_final:
-                return final_answer(kept)
-            else:
-                has_joined = True
-                await self._changes.wait(kept.id, within=ends - _clock())
-                kept = await self._read(kept.id, ends)
+                found = ended
+            if found.state.is_final:
+                return final_answer(found)
+            joined = found
+            await self._changes.wait(joined.id, within=ends - _clock())
+
+    async def drain(self, within: float) -> None:
+        """Let what was begun end for some seconds, and give back the rest. No calls may come any more."""
+        ends = _clock() + within
+        self._worker.stop_claiming()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=max(_ACCEPT_SECONDS, within))
+        await self._worker.drain(ends - _clock())
 
     async def _accept(self, wanted: Wanted) -> Receipt | None:
         """Put a message into the queue, or in hand where there is room; None: the store is away, ask again."""
-        composed = await wanted.compose(None)
-        await wanted.admit()
-        expires_at = wanted.order.expires_at or time.time() + ENQUEUED_SECONDS
-        draft = self._draft(wanted, composed, expires_at=expires_at, lapses_to=State.EXPIRED)
-        try:
-            lease = await self._leases.current() if self._worker.has_room(wanted.lane) else None
-            accepted = await self._store.accept(draft, owner=lease.owner if lease else None)
-        except StoreError as error:
-            self._note(error, wanted)
-            return None
+        async with self._turn(wanted):
+            try:
+                kept = await self._kept(wanted, None)
+                if kept is not None:
+                    return receipt(kept)
+                _require_time(wanted)
+                lease = await self._leases.current() if self._worker.has_room(wanted.lane) else None
+            except StoreError as error:
+                _away(error, wanted, None)
+                return None
+            composed = await wanted.compose(None)
+            await wanted.admit()
+            expires_at = wanted.order.expires_at or time.time() + ENQUEUED_SECONDS
+            draft = self._draft(wanted, composed, expires_at=expires_at, lapses_to=State.EXPIRED)
+            try:
+                accepted = await self._store.accept(draft, owner=lease.owner if lease else None)
+            except StoreError as error:
+                self._doubt(error, wanted)
+                return None
         if isinstance(accepted, Claim) and lease is not None:
             self._worker.begin(accepted, lease, composed=composed)
             return receipt(accepted.kept)
@@ -143,34 +158,62 @@ class Outbox:
             return receipt(self._same(accepted, wanted))
         return queued(draft)
 
-    async def _begin(self, wanted: Wanted, kept: Kept | None, lapses_at: float, on_commit: OnCommit) -> Run | None:
-        """Take a message in hand that a call waits for; None: somebody else was faster, or the store is away."""
-        order = wanted.order
-        composed = await wanted.compose(kept.message_id if kept is not None else None)
-        if kept is None:
-            await wanted.admit()
-        draft = self._draft(
-            wanted,
-            composed,
-            expires_at=order.expires_at or lapses_at,
-            lapses_to=State.EXPIRED if order.expires_at else State.NOT_SENT,
-            kept=kept,
-        )
-        try:
-            lease = await self._leases.current()
+    async def _begin(
+        self, wanted: Wanted, joined: Kept | None, lapses_at: float, on_commit: OnCommit
+    ) -> Run | Kept | None:
+        """Take a message in hand that a call waits for, unless somebody else has it or it has its end.
+
+        Args:
+            wanted: The message.
+            joined: What this call has waited for so far.
+            lapses_at: The end of the call's time, in seconds since the epoch.
+            on_commit: As for :meth:`send`.
+
+        Returns:
+            The attempt, or what is kept of the message; None: the store is away or somebody else was faster, ask again.
+        """
+        expires_at = wanted.order.expires_at
+        async with self._turn(wanted):
+            try:
+                kept = await self._kept(wanted, joined)
+                if kept is not None and not _is_to_be_tried(kept, has_joined=joined is not None):
+                    return kept
+                _require_time(wanted)
+                lease = await self._leases.current()
+            except StoreError as error:
+                _away(error, wanted, joined)
+                return None
+            composed = await wanted.compose(kept.message_id if kept is not None else None)
             if kept is None:
-                claim = await self._store.accept(draft, owner=lease.owner)
-            else:
-                claim = await self._store.reopen(draft, kept, owner=lease.owner)
-        except StoreError as error:
-            self._note(error, wanted)
-            return None
+                await wanted.admit()
+            draft = self._draft(
+                wanted,
+                composed,
+                expires_at=expires_at or lapses_at,
+                lapses_to=State.EXPIRED if expires_at else State.NOT_SENT,
+                kept=kept,
+            )
+            try:
+                if kept is None:
+                    claim = await self._store.accept(draft, owner=lease.owner)
+                else:
+                    claim = await self._store.reopen(draft, kept, owner=lease.owner)
+            except StoreError as error:
+                self._doubt(error, wanted)
+                return None
         if not isinstance(claim, Claim):
             return None
         return self._worker.begin(claim, lease, composed=composed, on_commit=on_commit)
 
-    async def _end(self, run: Run, wanted: Wanted, ends: float) -> Kept:
-        """Wait for the end of an attempt; give it up when it is too late, and in time to say so."""
+    async def _end(self, run: Run, wanted: Wanted, ends: float) -> Kept | None:
+        """Wait for the end of an attempt; give it up when it is too late, and in time to say so.
+
+        Returns:
+            What became of the message; None: somebody else has decided that.
+
+        Raises:
+            Failure: It was not accepted, or nobody knows yet.
+        """
         gives_up = ends - min(_END_SECONDS, (ends - _clock()) * _END_SHARE)
         if wanted.order.expires_at is not None:
             gives_up = min(gives_up, _clock() + wanted.order.expires_at - time.time())
@@ -182,61 +225,45 @@ class Outbox:
         except asyncio.CancelledError:
             _cancel(run)
             raise
-        if run.ending.cancelled():  # somebody else has decided what becomes of it
-            return await self._read(run.claim.kept.id, ends)
-        if run.ending.done():
-            end = run.ending.result()
-            return dataclasses.replace(run.claim.kept, state=end.state, last=end.attempt)
-        raise answer.uncertain(run.host) if run.is_committed else answer.pending()
-
-    async def _known(self, wanted: Wanted, ends: float) -> Kept | None:
-        """Return what is kept under a request's id.
-
-        Raises:
-            Failure: REQUEST_ID_CONFLICT; DELIVERY_PENDING.
-        """
-        request_hash = self._request_hash(wanted)
-        if request_hash is None:
+        if run.ending.cancelled():
             return None
-        while True:
-            try:
-                kept = await self._store.find(request_hash)
-            except StoreError as error:
-                _log.warning("store_failed", doing="find", error=str(error))
-                await self._pause(ends)
-                continue
-            return self._same(kept, wanted) if kept is not None else None
+        if not run.ending.done():
+            raise answer.uncertain(run.host) if run.is_committed else answer.pending()
+        end = run.ending.result()
+        kept = dataclasses.replace(run.claim.kept, state=end.state, last=end.attempt)
+        if kept.state.is_final and run.failure is not None:
+            raise answer.failed(kept, run.failure.retry_after)
+        return kept
 
-    async def _read(self, delivery_id: str, ends: float) -> Kept:
-        while True:
-            try:
-                kept = await self._store.get(delivery_id)
-            except StoreError as error:
-                _log.warning("store_failed", doing="get", error=str(error))
-            else:
-                if kept is None:
-                    raise answer.pending()
-                if kept.state.is_final or _clock() < ends:
-                    return kept
-            await self._pause(ends)
-
-    async def _pause(self, ends: float) -> None:
-        """Wait a moment before the store is asked again.
+    async def _kept(self, wanted: Wanted, joined: Kept | None) -> Kept | None:
+        """Return what is kept of a message.
 
         Raises:
-            Failure: DELIVERY_PENDING: the call has no time left.
+            Failure: REQUEST_ID_CONFLICT; DELIVERY_PENDING, if what was joined is kept no more.
+            StoreError: The store cannot be asked.
         """
-        if _clock() + _ASK_AGAIN_SECONDS >= ends:
-            raise answer.pending()
-        await asyncio.sleep(_ASK_AGAIN_SECONDS)
+        if joined is not None:
+            kept = await self._store.get(joined.id)
+            if kept is None:
+                raise answer.pending()
+            return kept
+        request_hash = self._request_hash(wanted)
+        kept = await self._store.find(request_hash) if request_hash is not None else None
+        return self._same(kept, wanted) if kept is not None else None
 
-    async def _whole(self, work: Coroutine[Any, Any, _T], ends: float, *, late: Callable[[_T], None]) -> _T:
+    async def _whole(
+        self, work: Coroutine[Any, Any, _T], wanted: Wanted, ends: float, *, late: Callable[[_T], None]
+    ) -> _T:
         """Do what must not be left half done when the call is cancelled or its time is over.
 
         Args:
             work: What is to be done.
+            wanted: The message.
             ends: The end of the call's time.
             late: Told the result that the call is not there for any more.
+
+        Raises:
+            Failure: That of the work; or the time is over, and nobody can know what it will come to.
         """
         task = asyncio.create_task(work, name="outbox-accept")
         self._tasks.add(task)
@@ -246,13 +273,17 @@ class Outbox:
                 return await asyncio.shield(task)
         except TimeoutError:
             task.add_done_callback(lambda ended: _tell_late(ended, late))
-            raise answer.pending() from None
+            raise answer.pending() if wanted.order.request_id else answer.half_accepted() from None
         except asyncio.CancelledError:
             task.add_done_callback(lambda ended: _tell_late(ended, late))
             raise
 
-    def _note(self, error: StoreError, wanted: Wanted) -> None:
-        """Take note that the store failed while accepting.
+    def _turn(self, wanted: Wanted) -> asyncio.Lock:
+        """Return what lets the requests of one id begin one after the other: only the first one is counted."""
+        return self._turns.setdefault(self._request_hash(wanted) or secrets.token_bytes(16), asyncio.Lock())
+
+    def _doubt(self, error: StoreError, wanted: Wanted) -> None:
+        """Take note that the store failed while it accepted a message.
 
         Raises:
             Failure: The request has no id, with which the store could be asked again what it did.
@@ -260,9 +291,8 @@ class Outbox:
         _log.warning("store_failed", doing="accept", error=str(error), is_certain=error.is_certain)
         if not error.is_certain:
             self._leases.retire()
-        if wanted.order.request_id:
-            return
-        raise answer.unavailable() if error.is_certain else answer.half_accepted()
+        if not wanted.order.request_id:
+            raise answer.unavailable() if error.is_certain else answer.half_accepted()
 
     def _same(self, kept: Kept, wanted: Wanted) -> Kept:
         """Return what is kept under a request's id, if it is of the same request.
@@ -305,18 +335,45 @@ class Outbox:
         return self._sealer.hash("fingerprint", wanted.content)
 
 
+async def _pause(ends: float) -> None:
+    """Wait a moment before the store is asked again.
+
+    Raises:
+        Failure: DELIVERY_PENDING: the call has no time left.
+    """
+    if _clock() + _ASK_AGAIN_SECONDS >= ends:
+        raise answer.pending()
+    await asyncio.sleep(_ASK_AGAIN_SECONDS)
+
+
+def _away(error: StoreError, wanted: Wanted, joined: Kept | None) -> None:
+    """Take note that the store cannot be asked.
+
+    Raises:
+        Failure: STORE_UNAVAILABLE: nothing of the request can be in the store.
+    """
+    _log.warning("store_failed", doing="find", error=str(error))
+    if joined is None and not wanted.order.request_id:
+        raise answer.unavailable()
+
+
 def _is_to_be_tried(kept: Kept, *, has_joined: bool) -> bool:
     """Tell whether a message that was not sent is tried anew: not if that is the end which this call waited for."""
     return kept.state is State.NOT_SENT and not (has_joined and kept.last.reason not in _OF_THE_CALL)
 
 
 def _tell_late(task: asyncio.Task[_T], late: Callable[[_T], None]) -> None:
-    if not task.cancelled() and task.exception() is None:
+    if task.cancelled():
+        return
+    error = task.exception()
+    if error is None:
         late(task.result())
+    elif not isinstance(error, Failure):
+        _log.error("outbox_broke", doing="accept", error_type=type(error).__qualname__)
 
 
-def _cancel(run: Run | None) -> None:
-    if run is not None:
+def _cancel(run: Run | Kept | None) -> None:
+    if isinstance(run, Run):
         run.give_up(Failure(Reason.CANCELLED, "The caller has gone before the message was sent.", stage=Stage.STORE))
 
 

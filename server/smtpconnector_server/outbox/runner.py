@@ -14,7 +14,7 @@ import structlog
 
 from smtpconnector_server.failure import Failure, Reason, Stage
 from smtpconnector_server.outbox import ending
-from smtpconnector_server.outbox.answer import expired, unavailable
+from smtpconnector_server.outbox.answer import unavailable
 from smtpconnector_server.outbox.parcel import Parcel
 from smtpconnector_server.store.keyring import UnsealError
 from smtpconnector_server.store.state import State
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from smtpconnector_server.delivery.prepared import Prepared
     from smtpconnector_server.delivery.sender import Sender
     from smtpconnector_server.outbox.lease import Lease
-    from smtpconnector_server.store.record import Claim, Ending, Kept
+    from smtpconnector_server.store.record import Claim, Ending
     from smtpconnector_server.store.sealing import Sealer
     from smtpconnector_server.store.store import Store
 
@@ -52,33 +52,30 @@ class Run:
         """The SMTP server, once it is known."""
         self.is_committed = False
         """Whether the last octet may have left."""
+        self.failure: Failure | None = None
+        """Why the message was not accepted."""
         self.ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-        """The end, once it may be told: when it is durable, or is a success that the store cannot take just now."""
+        """The end, once it may be told: when it is durable, or is a success that the store cannot take just now.
+        Cancelled: somebody else has decided what becomes of the message."""
         self.is_waited_for = is_waited_for
         self.given_up: Failure | None = None
-        """Why the attempt was stopped from outside, if it was."""
-        self.is_released = False
-        """Whether it was stopped for another server to go on."""
-        self.is_sending = True
-        """False once only its end is left to be written."""
+        """Why the attempt was stopped from outside, if it was for good."""
+        self.is_stopped = False
+        """Whether the last octet must not leave any more; the end of the attempt says that it has not."""
+        self.is_sending = False
         self.task: asyncio.Task[None]
 
     def give_up(self, failure: Failure) -> None:
         """End the attempt with a failure, unless its last octet may have left or it has an end already."""
-        if self.is_sending and not self.is_committed:
+        if not self.is_committed:
             self.given_up = failure
-            self.task.cancel()
+            self.release()
 
     def release(self) -> None:
         """End the attempt for another server to go on, or as uncertain where its last octet may have left."""
-        if self.is_sending:
-            self.is_released = True
+        self.is_stopped = True
+        if self.is_sending:  # a task that is cancelled before its first step would never note an end
             self.task.cancel()
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether the last octet must not leave any more; the end of the attempt says that it has not."""
-        return self.is_released or self.given_up is not None
 
 
 class Runner:
@@ -103,6 +100,10 @@ class Runner:
         self._sender = sender
         self._prepare = prepare
         self._runs: set[Run] = set()
+        self._newest: dict[str, Run] = {}
+        """Of each message."""
+        self._checks: set[asyncio.Task[None]] = set()
+        store.on_change(self._on_change)
 
     def start(
         self,
@@ -125,13 +126,14 @@ class Runner:
         run = Run(claim, lease, is_waited_for=on_commit is not None)
         run.task = asyncio.create_task(self._attempt(run, composed, on_commit), name="outbox-attempt")
         self._runs.add(run)
+        self._newest[claim.kept.id] = run
 
-        def ended(task: asyncio.Task[None]) -> None:
+        def ended(_task: asyncio.Task[None]) -> None:
             self._runs.discard(run)
+            if self._newest.get(claim.kept.id) is run:
+                del self._newest[claim.kept.id]
             if not run.ending.done():
                 run.ending.cancel()
-            if not task.cancelled() and (error := task.exception()) is not None:
-                _log.error("attempt_broke", error_type=type(error).__qualname__)
             then()
 
         run.task.add_done_callback(ended)
@@ -156,28 +158,50 @@ class Runner:
             _, silent = await asyncio.wait([run.task for run in runs], timeout=_RELEASE_SECONDS)
             for task in silent:
                 task.cancel()  # the store is away: what is left is taken over when the lease has ended
+            await asyncio.gather(*silent, return_exceptions=True)
 
     async def _attempt(
         self, run: Run, composed: Composed | None, on_commit: Callable[[], Awaitable[None]] | None
     ) -> None:
         try:
-            end = await self._send(run, composed, on_commit)
-        except asyncio.CancelledError:
-            if run.given_up is None:
-                end = ending.released(is_committed=run.is_committed, kept=run.claim.kept)
-            else:
-                end = ending.failed(run.given_up, run.claim.kept, is_waited_for=run.is_waited_for)
+            end = _stopped(run) if run.is_stopped else await self._outcome(run, composed, on_commit)
         except FenceError:
             return  # somebody else has the message, and tells what becomes of it
-        finally:
-            run.is_sending = False
         if await self._finish(run, end) and not run.ending.done():
             run.ending.set_result(end)
+
+    async def _outcome(
+        self, run: Run, composed: Composed | None, on_commit: Callable[[], Awaitable[None]] | None
+    ) -> Ending:
+        """Send, and return what becomes of the message, whatever happens.
+
+        Raises:
+            FenceError: Somebody else has decided that.
+        """
+        kept = run.claim.kept
+        run.is_sending = True
+        try:
+            return await self._send(run, composed, on_commit)
+        except Failure as failure:
+            if run.is_stopped and not run.is_committed:
+                return _stopped(run)
+            run.failure = failure
+        except asyncio.CancelledError:
+            if not run.is_stopped:
+                raise
+            return _stopped(run)
+        except FenceError:
+            raise
+        except Exception as error:  # noqa: BLE001 - or the message would be in hand as long as this server lives
+            _log.error("attempt_broke", error_type=type(error).__qualname__)
+            run.failure = ending.broken(is_committed=run.is_committed)
+        finally:
+            run.is_sending = False
+        return ending.failed(run.failure, kept, is_waited_for=run.is_waited_for)
 
     async def _send(
         self, run: Run, composed: Composed | None, on_commit: Callable[[], Awaitable[None]] | None
     ) -> Ending:
-        kept = run.claim.kept
         fence: FenceError | None = None
 
         async def commit() -> None:
@@ -188,7 +212,7 @@ class Runner:
                 await self._store.commit(run.claim)
             except FenceError as lost:
                 fence = lost
-                raise (expired() if _has_expired(lost, kept) else _taken()) from None
+                raise _taken() from None
             except StoreError as error:
                 _log.warning("store_failed", doing="commit", error=str(error))
                 raise unavailable() from None
@@ -203,10 +227,12 @@ class Runner:
             mail = composed or self._unpacked(run.claim)
             run.host = mail.server.host
             result = await self._sender.send(mail, within=_MAX_SECONDS, on_commit=commit)
-        except Failure as failure:
-            if fence is not None and not _has_expired(fence, kept):
+        except Failure:
+            if fence is None:
+                raise
+            if not _is_ours(fence, run.claim):
                 raise fence from None
-            return ending.failed(failure, kept, is_waited_for=run.is_waited_for)
+            return ending.lapsed()
         return ending.sent(result, mail.server.host)
 
     def _unpacked(self, claim: Claim) -> Composed:
@@ -229,12 +255,35 @@ class Runner:
                 run.ending.set_result(end)  # true whatever the store says later: better told than kept back
             await asyncio.sleep(_FINISH_AGAIN_SECONDS)
 
+    def _on_change(self, delivery_id: str) -> None:
+        run = self._newest.get(delivery_id)
+        if run is not None and run.is_sending and not run.is_committed:
+            check = asyncio.create_task(self._check(run), name="outbox-check")
+            self._checks.add(check)
+            check.add_done_callback(self._checks.discard)
 
-def _has_expired(fence: FenceError, claimed: Kept) -> bool:
-    """Tell whether the claim is still ours, so that only its time can be over."""
-    kept = fence.kept
-    return kept is not None and kept.state is State.SENDING and kept.attempt == claimed.attempt
+    async def _check(self, run: Run) -> None:
+        """Stop an attempt whose message was cancelled or superseded: it would end at its last octet anyway."""
+        try:
+            kept = await self._store.get(run.claim.kept.id)
+        except StoreError:
+            return
+        if not _is_ours(FenceError(kept), run.claim):
+            run.release()
+
+
+def _stopped(run: Run) -> Ending:
+    if run.given_up is None:
+        return ending.released(is_committed=run.is_committed, kept=run.claim.kept)
+    run.failure = run.given_up
+    return ending.failed(run.given_up, run.claim.kept, is_waited_for=run.is_waited_for)
 
 
 def _taken() -> Failure:
     return Failure(Reason.CANCELLED, "Somebody else has taken the message.", stage=Stage.STORE)
+
+
+def _is_ours(fence: FenceError, claim: Claim) -> bool:
+    """Tell whether the message is still in hand by this very claim, so that only its time can be over."""
+    kept = fence.kept
+    return kept is not None and kept.state is State.SENDING and kept.attempt == claim.kept.attempt

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from smtpconnector_server.outbox.lease import BEAT_SECONDS
 from smtpconnector_server.store.store import StoreError
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ _LANES: Final = 100
 _LOOK_AGAIN_SECONDS: Final = 1.0
 _SWEEP_SECONDS: Final = 1.0
 _SWEPT_AT_ONCE: Final = 500
+_STOP_SECONDS: Final = 3.0
+"""For the store to answer to a last claim."""
 
 _log = structlog.get_logger()
 
@@ -68,7 +72,8 @@ class Worker:
         """Lanes with messages that wait for their turn: nobody goes before them."""
         self._hint = asyncio.Event()
         self._is_draining = False
-        self._tasks: list[asyncio.Task[None]] = []
+        self._claiming: asyncio.Task[None] | None = None
+        self._keeping: list[asyncio.Task[None]] = []
         store.on_change(self._on_change)
 
     async def start(self) -> None:
@@ -78,10 +83,14 @@ class Worker:
             StoreError: The store cannot be reached.
         """
         await self._leases.current()
-        self._tasks = [
-            asyncio.create_task(self._leases.keep(), name="outbox-lease"),
-            asyncio.create_task(self._repeat(self._claim, self._pause), name="outbox-claim"),
-            asyncio.create_task(self._repeat(self._sweep, lambda: asyncio.sleep(_SWEEP_SECONDS)), name="outbox-sweep"),
+        self._claiming = asyncio.create_task(self._repeat(self._claim, self._hinted, stops=True), name="outbox-claim")
+        self._keeping = [
+            asyncio.create_task(
+                self._repeat(self._leases.renew, partial(asyncio.sleep, BEAT_SECONDS)), name="outbox-lease"
+            ),
+            asyncio.create_task(
+                self._repeat(self._sweep, partial(asyncio.sleep, _SWEEP_SECONDS), stops=True), name="outbox-sweep"
+            ),
         ]
 
     def has_room(self, lane: str) -> bool:
@@ -106,7 +115,7 @@ class Worker:
             self._in_lane[lane] -= 1
             if not self._in_lane[lane]:
                 del self._in_lane[lane]
-            if lane in self._backlogged:
+            if self._backlogged:
                 self._hint.set()
 
         return self._runner.start(claim, lease, composed=composed, on_commit=on_commit, then=ended)
@@ -114,17 +123,21 @@ class Worker:
     def stop_claiming(self) -> None:
         """Take nothing more out of the queue."""
         self._is_draining = True
+        self._hint.set()
 
     async def drain(self, within: float) -> None:
         """Let what is under way end for some seconds, then give back the rest."""
-        self._is_draining = True
+        self.stop_claiming()
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
                 await self._runner.drain()
+        if self._claiming is not None:
+            await asyncio.wait({self._claiming}, timeout=_STOP_SECONDS)  # what it has claimed is given back too
+            self._keeping.append(self._claiming)
         await self._runner.release()
-        for task in self._tasks:
+        for task in self._keeping:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._keeping, return_exceptions=True)
         await self._leases.end()
 
     def _room(self, lane: str) -> int:
@@ -135,20 +148,23 @@ class Worker:
         if not delivery_id:
             self._hint.set()
 
-    async def _pause(self) -> None:
+    async def _hinted(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LOOK_AGAIN_SECONDS):
                 await self._hint.wait()
         self._hint.clear()
 
-    async def _repeat(self, work: Callable[[], Awaitable[None]], pause: Callable[[], Awaitable[None]]) -> None:
-        while not self._is_draining:
+    async def _repeat(
+        self, work: Callable[[], Awaitable[None]], pause: Callable[[], Awaitable[None]], *, stops: bool = False
+    ) -> None:
+        doing = work.__name__.strip("_")
+        while not (stops and self._is_draining):
             try:
                 await work()
             except StoreError as error:
-                _log.warning("store_failed", doing=work.__name__.strip("_"), error=str(error))
+                _log.warning("store_failed", doing=doing, error=str(error))
             except Exception as error:  # noqa: BLE001 - whatever it is, the queue has to go on
-                _log.error("outbox_broke", doing=work.__name__.strip("_"), error_type=type(error).__qualname__)
+                _log.error("outbox_broke", doing=doing, error_type=type(error).__qualname__)
             await pause()
 
     async def _claim(self) -> None:
@@ -179,7 +195,8 @@ class Worker:
 
     async def _sweep(self) -> None:
         """Look at the whole store, again at once while there is more to do than one look takes."""
-        is_more = True
+        await self._leases.current()
+        is_more = self._leases.may_judge
         while is_more and not self._is_draining:
             swept = await self._store.sweep(retention=self._retention, limit=_SWEPT_AT_ONCE)
             self._on_sweep(swept)

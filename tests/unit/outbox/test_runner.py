@@ -27,6 +27,9 @@ class SlowStore:
         self.is_asked = asyncio.Event()
         self.may_answer = asyncio.Event()
 
+    def on_change(self, listener: Callable[[str], None]) -> None:
+        pass
+
     async def beat(self, owner: str, *, lease: float) -> None:
         pass
 
