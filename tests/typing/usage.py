@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -14,6 +15,10 @@ from smtpconnector import (
     Client,
     ConfigReport,
     ConnectorConfig,
+    Delivery,
+    DeliveryChange,
+    DeliveryMode,
+    DeliveryState,
     DeliveryUncertain,
     Depth,
     Finding,
@@ -21,6 +26,7 @@ from smtpconnector import (
     RateLimited,
     RecipientRejected,
     Reply,
+    Resolution,
     SentMessage,
     Severity,
     SmtpConnectorError,
@@ -29,6 +35,7 @@ from smtpconnector import (
     Template,
     Tls,
     Unavailable,
+    UncertainPolicy,
     UsageType,
     Violation,
     config_from_logto,
@@ -79,6 +86,38 @@ async def loops() -> None:
         assert_type(await client.send_message("ada@example.com", UsageType.TEST), SentMessage)
         assert_type(await client.validate_config(), ConfigReport)
         assert_type(await client.get_metadata(timeout=5), connector_service_pb2.GetMetadataResponse)
+
+
+def durably(client: Client, now: datetime) -> None:
+    sent = client.send_message(
+        "ada@example.com",
+        UsageType.SIGN_IN,
+        request_id="1",
+        delivery_mode=DeliveryMode.ENQUEUE,
+        expire_in=timedelta(minutes=10),
+        supersede_key="ada",
+        uncertain_policy=UncertainPolicy.RESEND,
+    )
+    assert_type(sent.state, DeliveryState | None)
+    assert_type(client.get_delivery(sent.delivery_id), Delivery)
+    assert_type(client.get_delivery(request_id="1").reply, Reply | None)
+    changes: Iterator[DeliveryChange] = client.watch_delivery(sent.delivery_id, cursor=1)
+    assert_type(next(changes).time, datetime)
+    found: Iterator[Delivery] = client.list_deliveries(states=[DeliveryState.UNKNOWN], created_after=now)
+    for delivery in found:
+        assert_type(client.resolve_delivery(delivery.id, Resolution.DROP), Delivery)
+    assert_type(client.cancel_delivery(request_id="1"), Delivery)
+    client.send_message("ada@example.com", "Test", expire_in=60)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def durably_in_loops(client: AsyncClient) -> None:
+    changes: AsyncIterator[DeliveryChange] = client.watch_delivery(request_id="1")
+    async for change in changes:
+        assert_type(change.delivery, Delivery)
+    async for delivery in client.list_deliveries():
+        assert_type(await client.cancel_delivery(delivery.id), Delivery)
+    assert_type(await client.get_delivery("1"), Delivery)
+    assert_type(await client.resolve_delivery("1", Resolution.SEND_AGAIN), Delivery)
 
 
 def errors(client: Client) -> None:

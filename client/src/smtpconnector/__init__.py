@@ -1,8 +1,18 @@
 """Client of smtpconnector, the gRPC service that sends templated e-mails through any SMTP provider."""
 
+from smtpconnector.async_client import AsyncClient
 from smtpconnector.channel import Tls
-from smtpconnector.client import AsyncClient, Client
+from smtpconnector.client import Client
 from smtpconnector.config import Config, Template, config_from_logto
+from smtpconnector.delivery import (
+    Delivery,
+    DeliveryChange,
+    DeliveryFailure,
+    DeliveryMode,
+    DeliveryState,
+    Resolution,
+    UncertainPolicy,
+)
 from smtpconnector.errors import (
     AuthenticationFailed,
     Cancelled,
@@ -31,12 +41,12 @@ from smtpconnector.errors import (
     Unavailable,
     Violation,
 )
+from smtpconnector.reply import Reply
 from smtpconnector.results import (
     Capabilities,
     ConfigReport,
     Depth,
     Finding,
-    Reply,
     SentMessage,
     Severity,
     Step,
@@ -55,9 +65,14 @@ __all__ = [
     "ConfigReport",
     "ConnectorConfig",
     "DeadlineExceeded",
+    "Delivery",
+    "DeliveryChange",
     "DeliveryExpired",
+    "DeliveryFailure",
+    "DeliveryMode",
     "DeliveryNotFound",
     "DeliveryPending",
+    "DeliveryState",
     "DeliveryStateConflict",
     "DeliveryUncertain",
     "DeliveryWithdrawn",
@@ -76,6 +91,7 @@ __all__ = [
     "RecipientRejected",
     "Reply",
     "RequestIdConflict",
+    "Resolution",
     "SentMessage",
     "Severity",
     "SmtpConnectorError",
@@ -86,6 +102,7 @@ __all__ = [
     "Tls",
     "Unauthenticated",
     "Unavailable",
+    "UncertainPolicy",
     "UsageType",
     "Violation",
     "config_from_logto",

@@ -11,6 +11,7 @@ from smtpconnector.v1 import connector_service_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from smtpconnector._delivery_request import DeliveryWish
     from smtpconnector._struct import JSON
     from smtpconnector.config import Config, Template
     from smtpconnector.results import Depth
@@ -25,14 +26,14 @@ def send_message_request(
     template: Template | None,
     client_ip: str,
     validate_only: bool,
-    request_id: str,
+    wish: DeliveryWish,
 ) -> pb.SendMessageRequest:
     """Build a SendMessageRequest.
 
     Raises:
         InvalidRequest: A value cannot be carried.
     """
-    return pb.SendMessageRequest(
+    request = pb.SendMessageRequest(
         to=text_from(to, "to"),
         type=text_from(usage_type, "type"),
         payload=None if payload is None else struct_from(payload, "payload"),
@@ -40,8 +41,14 @@ def send_message_request(
         template=None if template is None else template_message(template),
         client_ip=text_from(client_ip, "client_ip"),
         validate_only=validate_only,
-        request_id=text_from(request_id, "request_id"),
     )
+    wish.put_into(request)
+    return request
+
+
+def is_repeatable(request: pb.SendMessageRequest) -> bool:
+    """Tell whether the very same request cannot send the mail twice."""
+    return bool(request.request_id) and not request.validate_only
 
 
 def validate_config_request(config: Config | None, depth: Depth, to: str) -> pb.ValidateConfigRequest:

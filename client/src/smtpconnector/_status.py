@@ -12,7 +12,14 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc import RpcError, StatusCode
 
-from smtpconnector.errors import InvalidRequest, Outcome, SmtpConnectorError, Violation, error_class
+from smtpconnector.errors import (
+    DeliveryPending,
+    InvalidRequest,
+    Outcome,
+    SmtpConnectorError,
+    Violation,
+    error_class,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,19 +61,23 @@ class _Ended(Protocol):
     def trailing_metadata(self) -> Iterable[tuple[str, str | bytes]] | None: ...
 
 
-def error_from(rpc_error: RpcError, *, may_send: bool) -> SmtpConnectorError:
+def error_from(rpc_error: RpcError, *, may_send: bool, is_repeatable: bool = False) -> SmtpConnectorError:
     """Translate.
 
     Args:
         rpc_error: What grpc or grpc.aio raised.
         may_send: True if the call was one that sends a mail.
+        is_repeatable: True if the very same call cannot send it twice.
     """
     ended = cast("_Ended", rpc_error)
     code, text = ended.code(), ended.details() or ""
     status = _rich_status(ended)
     info = _detail(status, error_details_pb2.ErrorInfo)
     if info is None or info.domain != _DOMAIN:
-        return _error_of_the_way(code, text, may_send=may_send, is_committed=_is_committed(ended))
+        error = _error_of_the_way(code, text, may_send=may_send, is_committed=_is_committed(ended))
+        if is_repeatable and error.outcome is Outcome.UNKNOWN:
+            return DeliveryPending(error.message, code=code, outcome=Outcome.UNKNOWN)
+        return error
 
     metadata = dict(info.metadata)
     outcome = _outcome_said(metadata.get("outcome"), code) if may_send else None

@@ -27,7 +27,14 @@ _SERVICE_CONFIG = json.dumps(
         "loadBalancingConfig": [{"round_robin": {}}],
         "methodConfig": [
             {
-                "name": [{"service": "smtpconnector.v1.ConnectorService"}],
+                # All but ResolveDelivery, where a repeat could be one more mail.
+                "name": [
+                    {"service": "smtpconnector.v1.ConnectorService"},
+                    *(
+                        {"service": "smtpconnector.v1.DeliveryService", "method": method}
+                        for method in ("GetDelivery", "WatchDelivery", "ListDeliveries", "CancelDelivery")
+                    ),
+                ],
                 "retryPolicy": {
                     "maxAttempts": 4,
                     "initialBackoff": "0.2s",

@@ -164,9 +164,9 @@ class DeliveryUncertain(SmtpConnectorError):
 
 
 class DeliveryPending(DeliveryUncertain):
-    """The mail is still being sent: the same call with the same ``request_id``, or ``get_delivery``, tells how it ends.
+    """Nobody has said yet how the mail ends: the same call with the same ``request_id``, or ``get_delivery``, will.
 
-    Repeating that call can not send the mail twice.
+    Repeating that call cannot send the mail twice.
     """
 
     may_retry = True

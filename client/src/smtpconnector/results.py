@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.json_format import MessageToDict
 
+from smtpconnector.delivery import DeliveryState, state_from
+from smtpconnector.reply import Reply, reply_from
 from smtpconnector.v1 import validation_pb2
 
 if TYPE_CHECKING:
@@ -18,31 +20,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Reply:
-    """An SMTP server's reply (RFC 5321, section 4.2)."""
-
-    code: int
-    """Such as 250."""
-    enhanced_code: str
-    """The enhanced status code (RFC 3463), such as ``2.0.0``. Empty when there is none."""
-    text: str
-    """The text without codes."""
-
-
-@dataclass(frozen=True)
 class SentMessage:
-    """A mail that the SMTP server accepted; or, with ``validate_only``, that could be sent."""
+    """A mail that the SMTP server accepted; with ENQUEUE, the service; with ``validate_only``, that could be sent."""
 
     message_id: str
     """The Message-ID header, angle brackets included."""
     reply: Reply | None
-    """The reply to the end of the message. None with ``validate_only``."""
+    """The reply to the end of the message. None with ``validate_only``, and with ENQUEUE until it is sent."""
     usage_type: str
     """The usage type of the template that served: the one asked for, or ``Generic``."""
     host: str
     """The SMTP server."""
     attempts: int
-    """How many connections were tried. 0 with ``validate_only``."""
+    """How many connections were tried. 0 with ``validate_only``, and with ENQUEUE."""
+    delivery_id: str = ""
+    """Its name in the service's store, for ``get_delivery`` and the like. Empty: it is not in the store."""
+    state: DeliveryState | None = None
+    """How far it has come. None: it is not in the store."""
 
 
 class Depth(IntEnum):
@@ -167,13 +161,14 @@ _STEP_STATUSES = {
 
 def sent_message(response: SendMessageResponse) -> SentMessage:
     """Read the answer of SendMessage."""
-    reply = response.reply
     return SentMessage(
         message_id=response.message_id,
-        reply=Reply(reply.code, reply.enhanced_code, reply.text) if response.HasField("reply") else None,
+        reply=reply_from(response.reply) if response.HasField("reply") else None,
         usage_type=response.usage_type,
         host=response.host,
         attempts=response.attempts,
+        delivery_id=response.delivery_id,
+        state=state_from(response.state) if response.state else None,
     )
 
 

@@ -21,77 +21,23 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf.json_format import MessageToDict
-from google.rpc import error_details_pb2, status_pb2
-from grpc import StatusCode
 
+from smtpconnector._fake_failure import CODE_OF_REASON, HOST, FakeFailure, abort
+from smtpconnector._fake_store import FakeStore, needs_store
+from smtpconnector.delivery import DeliveryState
 from smtpconnector.errors import Outcome
 from smtpconnector.v1 import connector_service_pb2 as pb
-from smtpconnector.v1 import connector_service_pb2_grpc
+from smtpconnector.v1 import connector_service_pb2_grpc, delivery_pb2, delivery_service_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from smtpconnector.v1.delivery_service_pb2 import Delivery
+
 __all__ = ["FakeConnector", "RecordedMessage"]
 
-_DOMAIN = "smtpconnector.v1"
-_HOST = "fake.smtp.invalid"
-_CODES: dict[StatusCode, tuple[str, ...]] = {
-    StatusCode.INVALID_ARGUMENT: (
-        "INVALID_REQUEST",
-        "INVALID_CONFIG",
-        "TEMPLATE_NOT_FOUND",
-        "SMTP_MESSAGE_TOO_LARGE",
-        "SMTP_RECIPIENT_REJECTED",
-    ),
-    StatusCode.NOT_FOUND: ("PROFILE_NOT_FOUND", "DELIVERY_NOT_FOUND"),
-    StatusCode.ALREADY_EXISTS: ("REQUEST_ID_CONFLICT",),
-    StatusCode.ABORTED: ("DELIVERY_CANCELLED", "DELIVERY_SUPERSEDED"),
-    StatusCode.UNIMPLEMENTED: ("NOT_IMPLEMENTED",),
-    StatusCode.UNAUTHENTICATED: ("UNAUTHENTICATED",),
-    StatusCode.PERMISSION_DENIED: ("PERMISSION_DENIED", "EGRESS_DENIED"),
-    StatusCode.RESOURCE_EXHAUSTED: ("SERVICE_OVERLOADED", "LOCAL_RATE_LIMITED", "SMTP_RATE_LIMITED"),
-    StatusCode.DEADLINE_EXCEEDED: ("DEADLINE_EXCEEDED", "DELIVERY_PENDING", "DELIVERY_EXPIRED"),
-    StatusCode.CANCELLED: ("CANCELLED",),
-    StatusCode.INTERNAL: ("INTERNAL", "SMTP_PROTOCOL_ERROR"),
-    StatusCode.UNKNOWN: ("DELIVERY_UNCERTAIN",),
-    StatusCode.FAILED_PRECONDITION: (
-        "SMTP_DNS_NOT_FOUND",
-        "SMTP_CONNECTION_REJECTED",
-        "SMTP_TLS_CERTIFICATE_INVALID",
-        "SMTP_TLS_PROTOCOL_MISMATCH",
-        "SMTP_TLS_REQUIRED",
-        "SMTP_TLS_REQUIRED_FOR_AUTH",
-        "SMTP_AUTH_UNSUPPORTED",
-        "SMTP_AUTH_FAILED",
-        "SMTP_AUTH_REQUIRED",
-        "OAUTH2_TOKEN_REJECTED",
-        "SMTP_SENDER_REJECTED",
-        "SMTP_SMTPUTF8_UNSUPPORTED",
-        "SMTP_MAILBOX_UNAVAILABLE",
-        "SMTP_POLICY_REJECTED",
-        "SMTP_MESSAGE_REJECTED",
-        "DELIVERY_STATE_CONFLICT",
-    ),
-    StatusCode.UNAVAILABLE: (
-        "SHUTTING_DOWN",
-        "SMTP_DNS_TEMPORARY",
-        "SMTP_CONNECT_FAILED",
-        "SMTP_CONNECT_TIMEOUT",
-        "SMTP_GREETING_TIMEOUT",
-        "SMTP_SERVICE_UNAVAILABLE",
-        "SMTP_CONNECTION_LOST",
-        "SMTP_TLS_TEMPORARY",
-        "SMTP_AUTH_TEMPORARY",
-        "OAUTH2_ENDPOINT_UNAVAILABLE",
-        "SMTP_SENDER_DEFERRED",
-        "SMTP_RECIPIENT_DEFERRED",
-        "SMTP_MESSAGE_DEFERRED",
-        "STORE_UNAVAILABLE",
-    ),
-}
-CODE_OF_REASON: dict[str, StatusCode] = {reason: code for code, reasons in _CODES.items() for reason in reasons}
-"""The status code of each reason, as ``error_reason.proto`` has it."""
-
+_SENT = frozenset({delivery_pb2.DELIVERY_STATE_UNSPECIFIED, delivery_pb2.DELIVERY_STATE_SENT})
+_OUTCOMES = {DeliveryState.REJECTED: Outcome.REJECTED, DeliveryState.UNKNOWN: Outcome.UNKNOWN}
 _UNCERTAIN = frozenset({"DELIVERY_UNCERTAIN", "DELIVERY_PENDING"})
 
 
@@ -108,27 +54,27 @@ class RecordedMessage:
     """The request as it came."""
 
 
-@dataclass(frozen=True)
-class _Failure:
-    reason: str
-    outcome: Outcome
-    violations: Mapping[str, str]
-    retry_after: float | None
-
-
 class FakeConnector(connector_service_pb2_grpc.ConnectorServiceServicer):
     """A service that records instead of sending, on a free port of 127.0.0.1 while its context is open.
 
+    It has a store, in memory: ``request_id``, ENQUEUE, ``get_delivery`` and the like work. Every caller is an operator.
+
+    Args:
+        holds_queue: Whether mails of ENQUEUE stay QUEUED until :meth:`end_delivery`. False: they are SENT at once.
+
     Attributes:
-        messages: What was "sent", oldest first. A message that was told to fail is not among them, except with
-            DELIVERY_UNCERTAIN: that one may have arrived.
+        messages: What was "sent", or accepted with ENQUEUE, oldest first; once for each ``request_id``. A message that
+            was told to fail is not among them, except with DELIVERY_UNCERTAIN or DELIVERY_PENDING: it may have arrived.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, holds_queue: bool = False) -> None:
         self.messages: list[RecordedMessage] = []
-        self._failures: deque[_Failure] = deque()
+        self._holds_queue = holds_queue
+        self._failures: deque[FakeFailure] = deque()
         self._lock = threading.Lock()
-        self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
+        self._store = FakeStore()
+        self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=16))
+        delivery_service_pb2_grpc.add_DeliveryServiceServicer_to_server(self._store, self._server)
         connector_service_pb2_grpc.add_ConnectorServiceServicer_to_server(self, self._server)
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         """HOST:PORT."""
@@ -160,7 +106,7 @@ class FakeConnector(connector_service_pb2_grpc.ConnectorServiceServicer):
         if outcome is None:
             outcome = Outcome.UNKNOWN if reason in _UNCERTAIN else Outcome.NOT_SENT
         with self._lock:
-            self._failures.extend([_Failure(reason, outcome, violations or {}, retry_after)] * times)
+            self._failures.extend([FakeFailure(reason, outcome, violations or {}, retry_after)] * times)
 
     def __enter__(self) -> FakeConnector:  # noqa: PYI034 - Self is newer than Python 3.10
         self._server.start()
@@ -169,23 +115,56 @@ class FakeConnector(connector_service_pb2_grpc.ConnectorServiceServicer):
     def __exit__(self, *exc_info: object) -> None:
         self._server.stop(None).wait()
 
+    def end_delivery(self, delivery_id: str, state: DeliveryState = DeliveryState.SENT, reason: str = "") -> None:
+        """Say what became of a mail that is in the store; who watches it is told.
+
+        Args:
+            delivery_id: Its :attr:`~smtpconnector.SentMessage.delivery_id`.
+            state: The state that begins now.
+            reason: Why, such as ``SMTP_RECIPIENT_REJECTED``; empty for none.
+
+        Raises:
+            KeyError: There is none of this id.
+            ValueError: There is no such reason.
+        """
+        if reason and reason not in CODE_OF_REASON:
+            raise ValueError(f"there is no reason {reason!r}; see error_reason.proto")
+        outcome = _OUTCOMES.get(state, Outcome.NOT_SENT)
+        number = delivery_pb2.DeliveryState.Value(f"DELIVERY_STATE_{state.value}")
+        self._store.end(delivery_id, number, FakeFailure(reason, outcome) if reason else None)
+
     def SendMessage(self, request: pb.SendMessageRequest, context: grpc.ServicerContext) -> pb.SendMessageResponse:
         """Record the message, or fail."""
         with self._lock:
-            failure = self._failures.popleft() if self._failures else None
-            if (failure is None or failure.outcome is Outcome.UNKNOWN) and not request.validate_only:
-                self.messages.append(_recorded(request))
-            number = len(self.messages)
+            return self._answer(request, context)
+
+    def _answer(self, request: pb.SendMessageRequest, context: grpc.ServicerContext) -> pb.SendMessageResponse:
+        try:
+            kept = None if request.validate_only else self._store.find(request)
+        except KeyError:
+            violations = {"request_id": "It has served for another request."}
+            abort(context, FakeFailure("REQUEST_ID_CONFLICT", Outcome.NOT_SENT, violations))
+        if kept is not None:
+            if kept.failure is not None and not _is_enqueued(request):
+                abort(context, kept.failure)
+            return _response(request, kept.delivery.message_id, kept.delivery)
+        failure = self._failures.popleft() if self._failures else None
+        is_recorded = (failure is None or failure.outcome is Outcome.UNKNOWN) and not request.validate_only
+        if is_recorded:
+            self.messages.append(_recorded(request))
+        message_id = f"<{len(self.messages)}@{HOST}>"
+        delivery = self._kept(request, message_id, failure) if is_recorded and needs_store(request) else None
         if failure is not None:
-            _abort(context, failure)
-        response = pb.SendMessageResponse(
-            message_id=f"<{number}@{_HOST}>", usage_type=request.type, host=_HOST, attempts=1
-        )
-        if not request.validate_only:
-            response.reply.code = 250
-            response.reply.enhanced_code = "2.0.0"
-            response.reply.text = "Recorded"
-        return response
+            abort(context, failure)
+        return _response(request, message_id, delivery)
+
+    def _kept(self, request: pb.SendMessageRequest, message_id: str, failure: FakeFailure | None) -> Delivery:
+        delivery = self._store.accept(request, message_id).delivery
+        if failure is not None and failure.reason == "DELIVERY_UNCERTAIN":
+            self._store.end(delivery.id, delivery_pb2.DELIVERY_STATE_UNKNOWN, failure)
+        elif not (self._holds_queue and _is_enqueued(request)):
+            self._store.end(delivery.id, delivery_pb2.DELIVERY_STATE_SENT, None)
+        return delivery
 
     def ValidateConfig(
         self, request: pb.ValidateConfigRequest, context: grpc.ServicerContext
@@ -198,27 +177,23 @@ class FakeConnector(connector_service_pb2_grpc.ConnectorServiceServicer):
         return pb.GetMetadataResponse(id="simple-mail-transfer-protocol", target="smtp", server_version="fake")
 
 
+def _is_enqueued(request: pb.SendMessageRequest) -> bool:
+    return request.delivery_mode == delivery_pb2.DELIVERY_MODE_ENQUEUE
+
+
+def _response(request: pb.SendMessageRequest, message_id: str, delivery: Delivery | None) -> pb.SendMessageResponse:
+    response = pb.SendMessageResponse(message_id=message_id, usage_type=request.type, host=HOST, attempts=1)
+    if delivery is not None:
+        response.delivery_id, response.state = delivery.id, delivery.state
+        response.attempts = delivery.attempts
+    if not request.validate_only and response.state in _SENT:
+        response.reply.code = 250
+        response.reply.enhanced_code = "2.0.0"
+        response.reply.text = "Recorded"
+    return response
+
+
 def _recorded(request: pb.SendMessageRequest) -> RecordedMessage:
     source = request.config.WhichOneof("source")
     profile = (request.config.profile or "default") if source in {None, "profile"} else ""
     return RecordedMessage(request.to, request.type, MessageToDict(request.payload), profile, request)
-
-
-def _abort(context: grpc.ServicerContext, failure: _Failure) -> None:
-    code = CODE_OF_REASON[failure.reason]
-    status = status_pb2.Status(code=code.value[0], message=f"The test wants {failure.reason}.")
-    info = error_details_pb2.ErrorInfo(reason=failure.reason, domain=_DOMAIN)
-    info.metadata["outcome"] = failure.outcome.value
-    info.metadata["host"] = _HOST
-    status.details.add().Pack(info)
-    if failure.violations:
-        bad_request = error_details_pb2.BadRequest()
-        for field, description in failure.violations.items():
-            bad_request.field_violations.add(field=field, description=description)
-        status.details.add().Pack(bad_request)
-    if failure.retry_after is not None:
-        retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromMilliseconds(round(failure.retry_after * 1000))
-        status.details.add().Pack(retry)
-    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
-    context.abort(code, status.message)

@@ -91,6 +91,10 @@ def test_secrets_are_not_printed() -> None:
 def test_only_unavailable_is_retried_and_pings_are_rarer_than_the_server_allows() -> None:
     options = dict(_OPTIONS)
     (method,) = json.loads(str(options["grpc.service_config"]))["methodConfig"]
-    assert method["name"] == [{"service": "smtpconnector.v1.ConnectorService"}]
+    assert {"service": "smtpconnector.v1.ConnectorService"} in method["name"]
+    assert all(named.get("method") != "ResolveDelivery" for named in method["name"])
+    assert {named["service"] for named in method["name"] if "method" not in named} == {
+        "smtpconnector.v1.ConnectorService"
+    }
     assert method["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
     assert int(options["grpc.keepalive_time_ms"]) >= 60_000
