@@ -128,6 +128,8 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
         if self._outbox is None:
             raise order_mapping.needs_store(wanted.order)
         if wanted.order.mode is Mode.ENQUEUE:
+            if not wanted.order.request_id:  # else a repeat is known for one
+                await _forbid_repetition(context)
             receipt = await self._outbox.enqueue(wanted, within=within)
         else:
             receipt = await self._outbox.send(wanted, within=within, on_commit=lambda: _forbid_repetition(context))
@@ -155,7 +157,7 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
 
 
 async def _forbid_repetition(context: Context) -> None:
-    """Send the call's initial metadata, for the mail is about to leave.
+    """Send the call's initial metadata, for the mail is about to leave, or to be accepted.
 
     Until a client has seen them, its gRPC library may send the call once more when the connection breaks, by itself or
     by a retry policy for UNAVAILABLE, and the mail would go out twice. Afterwards it may not (gRFC A6).

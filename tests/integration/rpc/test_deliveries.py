@@ -100,6 +100,17 @@ async def test_a_message_is_watched_to_its_end_and_told_by_both_of_its_names(tmp
         assert not delivery.HasField("next_attempt_time")
 
 
+async def test_no_library_enqueues_a_message_twice_that_has_no_id_to_know_it_by(tmp_path: Path) -> None:
+    async with good(tmp_path) as service:
+        for request_id, is_forbidden in (("", True), ("1", False)):
+            call = service.stub.SendMessage(
+                connector_service_pb2.SendMessageRequest(**MAIL, request_id=request_id), timeout=10
+            )
+            await call
+            headers = dict(await call.initial_metadata())
+            assert ("smtpconnector-committed" in headers) is is_forbidden
+
+
 async def test_a_watch_goes_on_after_its_cursor(tmp_path: Path) -> None:
     async with good(tmp_path) as service:
         answer = await service.send(**MAIL)
