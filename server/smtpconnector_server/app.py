@@ -21,6 +21,7 @@ from smtpconnector_server.outbox.deliveries import Deliveries
 from smtpconnector_server.outbox.lease import Leases
 from smtpconnector_server.outbox.outbox import Outbox
 from smtpconnector_server.outbox.runner import Runner
+from smtpconnector_server.outbox.shared_pauses import SharedPauses
 from smtpconnector_server.outbox.worker import Worker
 from smtpconnector_server.reload import ProfileFiles
 from smtpconnector_server.rpc.callers import Callers, CallersFile
@@ -116,14 +117,17 @@ async def running_server(
             callers=_callers(settings),
             credentials=_credentials(settings),
         )
-        following = asyncio.create_task(files.follow(), name="profile-files")
-        if delivery is not None:
+        following = [asyncio.create_task(files.follow(), name="profile-files")]
+        if kept is not None and delivery is not None:
             await delivery.worker.start()
+            pauses = SharedPauses(kept.store, kept.sealer, pools[Origin.PROFILE])
+            following.append(asyncio.create_task(pauses.follow(), name="shared-pauses"))
         await server.start()
         try:
             yield Running(server.address, files, metrics_address)
         finally:
-            following.cancel()
+            for task in following:
+                task.cancel()
             await _drain(server, sender, delivery, settings.grace)
             for reach in reaches.values():
                 await reach.pool.close(_POOL_CLOSE_SECONDS)

@@ -1,11 +1,14 @@
 """The circuit breaker of a server: after repeated failures to open a session, none is tried for a while.
 
 Callers get the last failure at once instead of waiting for the next one, a server that comes up again is not met by
-all of them together, and a password that was refused is not tried over and over until the account is locked.
+all of them together, and a password that was refused is not tried over and over until the account is locked. Several
+breakers of one SMTP server, each in a process of its own, may hear of each other's pauses: they keep them, but not for
+ever, for what fails from one machine may well work from another.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from smtpconnector_server.failure import Failure, Reason
@@ -21,6 +24,19 @@ MAX_PAUSE: Final = 60.0
 
 _AT_ONCE: Final[Mapping[Reason, int]] = {Reason.SMTP_AUTH_FAILED: 1, Reason.SMTP_RATE_LIMITED: 1}
 """Reasons with a threshold of their own: each attempt counts against the account."""
+MAX_HEARD: Final = MAX_PAUSE + 5.0
+"""Seconds of others' pauses that are kept without a trial of one's own: the longest, and the others' head start."""
+_SAME: Final = 0.5
+"""Seconds by which a pause that is heard of must be longer to be another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A pause after failures of the breaker's own."""
+
+    ends_at: float
+    failure: Failure
+    """The last one."""
 
 
 class Breaker:
@@ -40,6 +56,10 @@ class Breaker:
         """Of the breaker; 0 while it is closed."""
         self._until = 0.0
         self._last: Failure | None = None
+        self._heard_since: float | None = None
+        """When the first pause was heard of that is kept without a trial of one's own in between."""
+        self._is_relieved = False
+        """Whether a pause was cut short and nothing has succeeded since."""
 
     @property
     def is_closed(self) -> bool:
@@ -50,6 +70,7 @@ class Breaker:
         """Take a failure to open a session. Return the seconds of pause that begin with it, if any."""
         if not failure.reason.startswith("SMTP_"):
             return 0.0  # not the server's
+        self._heard_since = None
         self._failures += 1
         self._last = failure
         if now < self._until or self._failures < _AT_ONCE.get(failure.reason, THRESHOLD):
@@ -65,6 +86,32 @@ class Breaker:
         self._pause = 0.0
         self._until = 0.0
         self._last = None
+        self._heard_since = None
+        self._is_relieved = False
+
+    def hear(self, failure: Failure, pause: float, now: float) -> float:
+        """Take a pause that another breaker has begun. Return the seconds that it is kept here, if any.
+
+        Without a trial of one's own no more than :data:`MAX_HEARD` is kept, and then none for :data:`MAX_PAUSE`.
+        """
+        since = self._heard_since
+        if since is None or now >= self._until + MAX_PAUSE:
+            since = now
+        until = min(now + pause, since + MAX_HEARD)
+        if until < max(self._until, now) + _SAME:
+            return 0.0
+        self._heard_since = since
+        self._failures = max(self._failures, THRESHOLD)
+        self._pause = max(self._pause, min(pause, MAX_PAUSE))
+        self._until = until
+        self._last = failure
+        return until - now
+
+    def relieve(self, now: float) -> None:
+        """Take that it works again elsewhere: a trial is allowed now, once until one has succeeded."""
+        if self._pause and not self._is_relieved:
+            self._is_relieved = True
+            self._until = min(self._until, now)
 
     def openings(self, now: float, under_way: int) -> int | None:
         """Return how many more sessions may be opened now. None: any number.
@@ -84,6 +131,13 @@ class Breaker:
         return repeated(self._last, retry_after=self._until - now)
 
     @property
+    def own_pause(self) -> Pause | None:
+        """The pause that failures of its own have begun. None: there is none, or it was heard of."""
+        if not self._pause or self._last is None or self._heard_since is not None:
+            return None
+        return Pause(self._until, self._last)
+
+    @property
     def pause_ends(self) -> float | None:
         """When a trial is allowed. None: there is no pause."""
         return self._until if self._pause else None
@@ -101,3 +155,8 @@ def repeated(failure: Failure, *, retry_after: float | None = None) -> Failure:
         host=failure.host,
         retry_after=failure.retry_after if retry_after is None else retry_after,
     )
+
+
+def counts_against_account(reason: Reason) -> bool:
+    """Tell whether a failure is the account's, and so everybody's who uses it, rather than one machine's."""
+    return reason in _AT_ONCE

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from smtpconnector_server.failure import Failure, Stage
+    from smtpconnector_server.failure import Failure, Reason, Stage
     from smtpconnector_server.smtp.capabilities import Capabilities
     from smtpconnector_server.smtp.transaction import Level
 
@@ -110,6 +110,17 @@ class BreakerClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseHeard:
+    """Another process of this service has begun a pause, which is kept here as well."""
+
+    host: str
+    port: int
+    seconds: float
+    """As far as it is kept here."""
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
 class TokenRenewed:
     """A token end point was asked for an OAuth 2.0 access token."""
 
@@ -142,6 +153,7 @@ WireEvent: TypeAlias = (
     | SteppedDown
     | BreakerOpened
     | BreakerClosed
+    | PauseHeard
     | TokenRenewed
     | LineSaid
 )

@@ -135,6 +135,10 @@ class SessionPool:
         pool = self._pools.get(server)
         return Stage.POOL if pool is None else pool.stage
 
+    def servers(self) -> Iterator[tuple[Server, ServerPool]]:
+        """Return the servers that have sessions, or had some."""
+        return iter(self._pools.items())
+
     def counts(self) -> Iterator[tuple[Server, PoolCounts]]:
         """Count the sessions of each server with its credentials, and who waits for one."""
         return ((server, pool.counts()) for server, pool in self._pools.items())

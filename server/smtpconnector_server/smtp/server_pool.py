@@ -12,9 +12,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
-from smtpconnector_server.smtp.breaker import Breaker, repeated
+from smtpconnector_server.smtp.breaker import Breaker, counts_against_account, repeated
 from smtpconnector_server.smtp.course import Depth, plan
-from smtpconnector_server.smtp.events import BreakerClosed, BreakerOpened, SessionClosed, SessionFailed, SessionOpened
+from smtpconnector_server.smtp.events import (
+    BreakerClosed,
+    BreakerOpened,
+    PauseHeard,
+    SessionClosed,
+    SessionFailed,
+    SessionOpened,
+)
 from smtpconnector_server.smtp.pace import Pace
 from smtpconnector_server.smtp.pool_counts import PoolCounts
 from smtpconnector_server.smtp.slots import Slots
@@ -22,6 +29,7 @@ from smtpconnector_server.smtp.step_times import StepTimes
 
 if TYPE_CHECKING:
     from smtpconnector_server.config.model import Server
+    from smtpconnector_server.smtp.breaker import Pause
     from smtpconnector_server.smtp.events import WireHook
     from smtpconnector_server.smtp.opening import Opener
     from smtpconnector_server.smtp.session import Session
@@ -267,6 +275,33 @@ class ServerPool:
                 self._fail_first(failure)
             self._owed = 0
 
+    @property
+    def own_pause(self) -> Pause | None:
+        """The pause that failures here have begun, by the event loop's clock."""
+        return self._breaker.own_pause
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the server is thought to work."""
+        return self._breaker.is_closed
+
+    def hear(self, reason: Reason, pause: float) -> None:
+        """Take that another process has begun a pause, unless sessions that are open here speak against it."""
+        if self._is_closing or (self._wires and not counts_against_account(reason)):
+            return
+        host, port = self._server.host, self._server.port
+        seconds = self._breaker.hear(_met_elsewhere(reason, host), pause, self._loop.time())
+        if seconds:
+            self._hook(PauseHeard(host, port, seconds, reason))
+            self._act()
+
+    def relieve(self) -> None:
+        """Take that another process has a session again."""
+        if self._is_closing:
+            return
+        self._breaker.relieve(self._loop.time())
+        self._act()
+
     def _note_end(self, slot: Slot[Session], session: Session, why: str) -> None:
         self._hook(SessionClosed(self._server.host, self._server.port, why, session.messages))
         self._slots.idle.pop(slot, None)
@@ -285,6 +320,15 @@ def _session(slot: Slot[Session]) -> Session:
     if slot.session is None:
         raise RuntimeError("a slot without a session was lent")
     return slot.session
+
+
+def _met_elsewhere(reason: Reason, host: str) -> Failure:
+    return Failure(
+        reason,
+        "Another process of this service met this a moment ago; the SMTP server is left alone for a while.",
+        stage=Stage.POOL,
+        host=host,
+    )
 
 
 def shutting_down(server: Server) -> Failure:

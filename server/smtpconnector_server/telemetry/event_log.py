@@ -19,6 +19,7 @@ from smtpconnector_server.smtp.events import (
     BreakerClosed,
     BreakerOpened,
     LineSaid,
+    PauseHeard,
     SessionClosed,
     SessionFailed,
     SessionOpened,
@@ -57,6 +58,7 @@ class EventLog:
             SteppedDown: _stepped_down,
             BreakerOpened: _breaker_opened,
             BreakerClosed: _breaker_closed,
+            PauseHeard: _pause_heard,
             TokenRenewed: _token_renewed,
             LineSaid: _line_said,
         }
@@ -140,6 +142,16 @@ def _breaker_opened(event: BreakerOpened) -> None:
 
 def _breaker_closed(event: BreakerClosed) -> None:
     _log.info("breaker_closed", host=event.host, port=event.port)
+
+
+def _pause_heard(event: PauseHeard) -> None:
+    _log.info(
+        "pause_heard",
+        host=event.host,
+        port=event.port,
+        pause_seconds=round(event.seconds, 1),
+        reason=event.reason.value,
+    )
 
 
 def _token_renewed(event: TokenRenewed) -> None:

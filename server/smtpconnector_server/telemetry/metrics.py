@@ -19,6 +19,7 @@ from smtpconnector_server.failure import Outcome, Reason, Stage
 from smtpconnector_server.rpc.events import CallEnded, LimitCountedAlone, MailComposed
 from smtpconnector_server.smtp.events import (
     BreakerOpened,
+    PauseHeard,
     SessionAwaited,
     SessionFailed,
     SessionOpened,
@@ -92,6 +93,7 @@ class Metrics:
         self._breaker_openings = self._counter(
             "breaker_openings", "Pauses begun after repeated failures to open a session.", "server"
         )
+        self._pauses_heard = self._counter("pauses_heard", "Pauses that another process began, kept here.", "server")
         self._tokens = self._counter("token_renewals", "OAuth 2.0 access tokens asked for.", "reason")
         self._counted_alone = self._counter(
             "limits_counted_alone", "Mails counted against a limit without the other servers."
@@ -126,7 +128,7 @@ class Metrics:
             origin: Whose servers they are about.
         """
 
-        def server(event: SessionOpened | SessionFailed | SteppedDown | BreakerOpened) -> str:
+        def server(event: SessionOpened | SessionFailed | SteppedDown | BreakerOpened | PauseHeard) -> str:
             return server_label(origin, event.host, event.port)
 
         counters: Mapping[type, Callable[[Any], None]] = {  # each takes the event that stands before it
@@ -141,6 +143,7 @@ class Metrics:
             SessionFailed: lambda event: self._session_failed(event, server(event)),
             SteppedDown: lambda event: self._stepped_down[server(event), event.lowered.name].inc(),
             BreakerOpened: lambda event: self._breaker_openings[server(event),].inc(),
+            PauseHeard: lambda event: self._pauses_heard[server(event),].inc(),
             TokenRenewed: lambda event: self._tokens[_reason(event.failure),].inc(),
         }
 

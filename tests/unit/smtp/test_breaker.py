@@ -109,3 +109,68 @@ def test_what_is_not_the_servers_fault_does_not_count(reason: Reason) -> None:
     for _ in range(10):
         assert breaker.fail(failure(reason), 0.0) == 0.0
     assert breaker.is_closed
+
+
+def test_keeps_a_pause_that_it_hears_of_and_allows_one_trial_after_it() -> None:
+    breaker = Breaker()
+    assert breaker.hear(failure(Reason.SMTP_AUTH_FAILED), 7.0, 100.0) == 7.0
+    assert breaker.openings(106.0, 0) == 0
+    refusal = breaker.refusal(106.0)
+    assert refusal is not None
+    assert (refusal.reason, refusal.retry_after) == (Reason.SMTP_AUTH_FAILED, 1.0)
+    assert breaker.own_pause is None
+    assert (breaker.openings(107.0, 0), breaker.openings(107.0, 1)) == (1, 0)
+    assert breaker.fail(failure(), 107.0) > FIRST_PAUSE
+    assert breaker.own_pause is not None
+
+
+def test_hears_the_same_pause_once() -> None:
+    breaker = Breaker()
+    assert breaker.hear(failure(), 7.0, 100.0) == 7.0
+    assert breaker.hear(failure(), 6.1, 101.0) == 0.0
+    assert breaker.pause_ends == 107.0
+
+
+def test_a_longer_pause_of_its_own_stays() -> None:
+    breaker = Breaker()
+    breaker.fail(failure(Reason.SMTP_RATE_LIMITED, retry_after=30.0), 100.0)
+    assert breaker.hear(failure(), 7.0, 100.0) == 0.0
+    assert breaker.own_pause is not None
+    assert breaker.own_pause.ends_at == 130.0
+
+
+def test_pauses_of_others_keep_it_from_a_trial_of_its_own_no_longer_than_its_own_longest() -> None:
+    breaker, now = Breaker(), 0.0
+    paused = 0.0
+    while now < 10 * MAX_PAUSE:  # another machine fails for ever
+        breaker.hear(failure(), 62.0, now)
+        paused += breaker.openings(now, 0) == 0
+        now += 1.0
+    assert 4 * MAX_PAUSE < paused < 6 * MAX_PAUSE
+
+
+def test_may_try_at_once_when_it_works_elsewhere() -> None:
+    for breaker in (opened(100.0), Breaker()):
+        breaker.hear(failure(), 40.0, 100.0)
+        breaker.relieve(101.0)
+        assert breaker.openings(101.0, 0) == 1
+        assert breaker.openings(101.0, 1) == 0
+        assert not breaker.is_closed
+
+
+def test_is_not_sent_into_failure_again_and_again_because_it_works_elsewhere() -> None:
+    breaker = opened(100.0)
+    breaker.relieve(101.0)
+    assert breaker.fail(failure(), 101.0) == 2 * FIRST_PAUSE
+    breaker.relieve(102.0)
+    assert breaker.openings(102.0, 0) == 0
+    breaker.succeed()
+    breaker.hear(failure(), 40.0, 200.0)
+    breaker.relieve(201.0)
+    assert breaker.openings(201.0, 0) == 1
+
+
+def test_has_nothing_to_be_relieved_of_while_it_works() -> None:
+    breaker = Breaker()
+    breaker.relieve(1.0)
+    assert breaker.openings(1.0, 3) is None

@@ -13,6 +13,7 @@ from smtpconnector_server.rpc.events import CallEnded, LimitCountedAlone, MailCo
 from smtpconnector_server.smtp.capabilities import Capabilities
 from smtpconnector_server.smtp.events import (
     BreakerOpened,
+    PauseHeard,
     SessionAwaited,
     SessionFailed,
     SessionOpened,
@@ -85,6 +86,7 @@ CASES: list[tuple[Any, dict[str, dict[str, str]]]] = [
         {"level_step_downs_total": {"server": SERVER, "lowered": "SERIAL"}},
     ),
     (BreakerOpened(**HERE, seconds=5.0, failure=REFUSED), {"breaker_openings_total": {"server": SERVER}}),
+    (PauseHeard(**HERE, seconds=5.0, reason=Reason.SMTP_AUTH_FAILED), {"pauses_heard_total": {"server": SERVER}}),
     (TokenRenewed("https://login.example.com/", 0.1, None), {"token_renewals_total": {"reason": "OK"}}),
     (TokenRenewed("https://x.example/", 0.1, REFUSED), {"token_renewals_total": {"reason": "SMTP_AUTH_FAILED"}}),
 ]

@@ -1,0 +1,199 @@
+"""Servers on one store tell each other which SMTP servers are not to be asked for a while, and when they work again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.certificates import server_context
+from harness.fault import Fault, State, close
+from harness.sasl import Credentials
+from harness.smtp_server import SmtpServer
+from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
+from smtpconnector_server.outbox.shared_pauses import SharedPauses
+from smtpconnector_server.smtp.dialer import Dialer
+from smtpconnector_server.smtp.events import BreakerOpened, PauseHeard, WireEvent
+from smtpconnector_server.smtp.pool import SessionPool
+from smtpconnector_server.store.keyring import Keyring, fresh_key
+from smtpconnector_server.store.sealing import Sealer
+from smtpconnector_server.store.sqlite import SqliteStore
+from smtpconnector_server.store.store import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from smtpconnector_server.config.model import LoginAuth, Server
+    from smtpconnector_server.smtp.envelope import Envelope
+    from smtpconnector_server.store.store import Store
+
+ServerFor = Callable[..., "Server"]
+Login = Callable[..., "LoginAuth"]
+SEALER = Sealer(Keyring.parse(fresh_key(), "the test"), bytes(32))
+
+
+class Machine:
+    """One server of the service, as far as it sends."""
+
+    def __init__(self, store: Store, envelope: Envelope, message: bytes, *, first_pause: float) -> None:
+        self.told: list[WireEvent] = []
+        self.pool = SessionPool(dialer=Dialer(), hook=self.told.append, first_pause=first_pause)
+        self._pauses = SharedPauses(store, SEALER, self.pool)
+        self._envelope, self._message = envelope, message
+
+    async def exchange(self) -> None:
+        await self._pauses.exchange()
+
+    async def send(self, server: Server) -> Failure | None:
+        try:
+            async with self.pool.session(server) as session:
+                await session.send(self._envelope, self._message)
+        except Failure as failure:
+            return failure
+        return None
+
+    def knows(self, server: Server) -> None:
+        """Have sent by a server before, long ago."""
+        self.pool._pool(server)
+
+    def heard(self) -> list[Reason]:
+        return [event.reason for event in self.told if isinstance(event, PauseHeard)]
+
+
+NewMachine = Callable[..., Any]
+
+
+@pytest.fixture
+async def new_machine(tmp_path: Path, envelope: Envelope, message: bytes) -> AsyncIterator[NewMachine]:
+    machines: list[Machine] = []
+    stores: list[SqliteStore] = []
+
+    async def new_machine(*, first_pause: float = 30.0) -> Machine:
+        stores.append(await SqliteStore.open(tmp_path / "store.db"))
+        machines.append(Machine(stores[-1], envelope, message, first_pause=first_pause))
+        return machines[-1]
+
+    yield new_machine
+    for machine in machines:
+        await machine.pool.close(0.0)
+    for store in stores:
+        await store.close()
+
+
+async def test_a_refused_password_is_tried_by_one_server_alone(
+    server_for: ServerFor, login: Login, new_machine: NewMachine
+) -> None:
+    one, other = await new_machine(), await new_machine()
+    async with SmtpServer(tls=server_context(), credentials=Credentials()) as smtp:
+        server = server_for(smtp, auth=login(password="wrong"))
+        other.knows(server)
+        await one.send(server)
+        await one.exchange()
+        await other.exchange()
+        failure = await other.send(server)
+        assert failure is not None
+        assert (failure.reason, failure.stage, failure.outcome) == (
+            Reason.SMTP_AUTH_FAILED,
+            Stage.POOL,
+            Outcome.NOT_SENT,
+        )
+        assert 0 < (failure.retry_after or 0) <= 32
+        assert other.heard() == [Reason.SMTP_AUTH_FAILED]
+        assert one.heard() == []
+        assert sum(session.verbs.count(b"AUTH") for session in smtp.sessions) == 1
+
+        corrected = server_for(smtp, auth=login())  # in the other's profile, so far
+        other.knows(corrected)
+        await other.exchange()
+        assert await other.send(corrected) is None
+
+
+async def test_a_server_that_is_down_for_one_is_left_alone_by_all_until_it_works_for_one(
+    server_for: ServerFor, new_machine: NewMachine
+) -> None:
+    one, other = await new_machine(first_pause=0.6), await new_machine()
+    faults = [Fault(State.GREETING, close, connection=number) for number in (1, 2, 3)]
+    async with SmtpServer(*faults) as smtp:
+        server = server_for(smtp)
+        other.knows(server)
+        for _ in range(3):
+            assert await one.send(server) is not None
+        await one.exchange()
+        await other.exchange()
+        assert await other.send(server) is not None
+        assert other.heard() == [Reason.SMTP_CONNECTION_LOST]
+        assert len(smtp.sessions) == 3
+
+        while await one.send(server) is not None:  # until its pause has ended
+            await one.exchange()
+        await one.exchange()
+        async with asyncio.timeout(10):
+            while await other.send(server) is not None:
+                await other.exchange()
+
+
+async def test_what_works_here_is_not_left_alone_because_it_does_not_work_elsewhere(
+    server_for: ServerFor, new_machine: NewMachine
+) -> None:
+    one, other = await new_machine(), await new_machine()
+    faults = [Fault(State.GREETING, close, connection=number) for number in (2, 3, 4)]
+    async with SmtpServer(*faults) as smtp:
+        server = server_for(smtp)
+        assert await other.send(server) is None
+        for _ in range(3):
+            assert await one.send(server) is not None
+        assert any(isinstance(event, BreakerOpened) for event in one.told)
+        await one.exchange()
+        await other.exchange()
+        assert other.heard() == []
+        assert await other.send(server) is None
+        await other.exchange()
+        await one.exchange()
+        assert await one.send(server) is not None  # the other, which never paused, takes nothing back
+
+
+async def test_a_pause_that_is_taken_back_is_over_for_all(
+    server_for: ServerFor, login: Login, new_machine: NewMachine
+) -> None:
+    one, other, third = await new_machine(), await new_machine(), await new_machine()
+    async with SmtpServer() as smtp:
+        server = server_for(smtp)
+        for machine in (one, other, third):
+            machine.knows(server)
+        ((_, pool),) = one.pool.servers()
+        pool._breaker.fail(Failure(Reason.SMTP_RATE_LIMITED, "no", stage=Stage.GREETING, retry_after=50.0), _now(pool))
+        for machine in (one, other, third):
+            await machine.exchange()
+        assert [await machine.send(server) is None for machine in (one, other, third)] == [False] * 3
+        pool._breaker.relieve(_now(pool))  # as if its time had come
+        assert await one.send(server) is None
+        for machine in (one, other, third):
+            await machine.exchange()
+        assert [await machine.send(server) for machine in (other, third)] == [None, None]
+
+
+def _now(pool: Any) -> float:
+    now: float = pool._loop.time()
+    return now
+
+
+async def test_without_the_store_everything_goes_on(
+    server_for: ServerFor, new_machine: NewMachine, tmp_path: Path
+) -> None:
+    machine = await new_machine()
+    async with SmtpServer(Fault(State.GREETING, close, connection=1)) as smtp:
+        server = server_for(smtp)
+        await machine.send(server)
+        await machine._pauses._store.close()
+        with pytest.raises(StoreError):
+            await machine.exchange()
+        assert await machine.send(server) is None
+
+
+async def test_nothing_is_asked_of_the_store_before_there_is_a_server(new_machine: NewMachine) -> None:
+    machine = await new_machine()
+    await machine._pauses._store.close()
+    await machine.exchange()
