@@ -36,8 +36,7 @@ class Envelope:
     """What to ask of a server that offers delivery status notifications. None: nothing."""
 
     def __post_init__(self) -> None:
-        paths = self.sender, self.recipient
-        if not self.recipient or any(_UNSAFE.search(path) or len(path.encode()) > _MAX_PATH for path in paths):
+        if not (self.recipient and _is_fit(self.sender) and _is_fit(self.recipient)):
             raise ValueError("an address of the envelope is not fit for an SMTP command")  # not the address: personal
 
     @property
@@ -68,6 +67,10 @@ class Envelope:
             return ""
         notify = f" NOTIFY={','.join(event.value.upper() for event in self.dsn.notify)}" if self.dsn.notify else ""
         return notify + (f" ORCPT={_xtext(self.dsn.original_recipient)}" if self.dsn.original_recipient else "")
+
+
+def _is_fit(path: str) -> bool:
+    return _UNSAFE.search(path) is None and len(path.encode()) <= _MAX_PATH
 
 
 def _xtext(text: str) -> str:

@@ -18,6 +18,7 @@ MAX_REPLY: Final = 32 * 1024
 """Octets of one whole reply."""
 
 _LINE: Final = re.compile(rb"([2-5][0-9]{2})(?:([ -])([^\x00-\x08\x0a-\x1f\x7f]*))?")
+_ONE_LINE: Final = re.compile(rb"([2-5][0-9]{2})(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?\r\n")
 """Control characters are not text (RFC 5321, section 4.2); octets above 127 are not either, but are common."""
 
 
@@ -59,7 +60,16 @@ class ReplyReader:
         Raises:
             ProtocolViolation: They are no replies. The reader must not be used again.
         """
-        replies = []
+        replies: list[Reply] = []
+        if not (self._rest or self._code):
+            # Replies of one line, which most are, in one look each; what is left is for the slow and exact way.
+            start = 0
+            while (found := _ONE_LINE.match(octets, start)) is not None and found.end() - start <= MAX_LINE:
+                replies.append(Reply.from_line(int(found[1]), found[2] or b""))
+                start = found.end()
+            if start == len(octets):
+                return replies
+            octets = octets[start:]
         *lines, self._rest = (self._rest + octets).split(b"\n")
         for line in lines:
             reply = self._take(line)

@@ -31,21 +31,17 @@ class Reply:
     """The text without codes, lines joined by a space, sanitised: printable ASCII only, at most 256 characters."""
 
     @classmethod
+    def from_line(cls, code: int, text: bytes) -> Reply:
+        """Make a reply of one line: of its code and of what follows the code and the blank."""
+        enhanced_code, rest = _split(code, text)
+        return cls(code, enhanced_code, _sanitised(rest))
+
+    @classmethod
     def from_lines(cls, code: int, texts: Iterable[bytes]) -> Reply:
         """Make a reply of its code and of what follows the code and the separator in each line."""
-        enhanced_code = ""
-        parts = []
-        for text in texts:
-            found = _ENHANCED_CODE.match(text)
-            # RFC 2034, section 4: both first digits have to agree. Where they do not, the basic code is trusted.
-            if found and int(found[2]) == code // 100:
-                enhanced_code = enhanced_code or found[1].decode()
-                text = text[found.end() :]  # noqa: PLW2901 - the rest of the same line
-            parts.append(text)
-        joined = b" ".join(parts)[: 4 * MAX_TEXT].decode(errors="replace").strip()
-        if not (joined.isascii() and joined.isprintable()):
-            joined = _UNPRINTABLE.sub("?", joined.replace("\t", " "))
-        return cls(code, enhanced_code, joined[:MAX_TEXT])
+        split = [_split(code, text) for text in texts]
+        enhanced_code = next((enhanced for enhanced, _ in split if enhanced), "")
+        return cls(code, enhanced_code, _sanitised(b" ".join(rest for _, rest in split)))
 
     @property
     def is_positive(self) -> bool:
@@ -71,3 +67,19 @@ class Reply:
     def codes(self) -> str:
         """Both codes as one word or two, for messages."""
         return f"{self.code} {self.enhanced_code}" if self.enhanced_code else str(self.code)
+
+
+def _split(code: int, text: bytes) -> tuple[str, bytes]:
+    """Return the enhanced code that a line's text begins with, empty where there is none, and the rest."""
+    found = _ENHANCED_CODE.match(text)
+    # RFC 2034, section 4: both first digits have to agree. Where they do not, the basic code is trusted.
+    if found is None or int(found[2]) != code // 100:
+        return "", text
+    return found[1].decode(), text[found.end() :]
+
+
+def _sanitised(text: bytes) -> str:
+    shown = text[: 4 * MAX_TEXT].decode(errors="replace").strip()
+    if not (shown.isascii() and shown.isprintable()):
+        shown = _UNPRINTABLE.sub("?", shown.replace("\t", " "))
+    return shown[:MAX_TEXT]

@@ -202,7 +202,8 @@ class Session:
         write_down = transaction.on_reply
 
         def tell_reply(command: Command, reply: Reply) -> None:
-            write_down(command, reply)
+            if write_down is not None:
+                write_down(command, reply)
             on_reply(command, self._clean(reply, envelope))
 
         transaction.on_reply = tell_reply

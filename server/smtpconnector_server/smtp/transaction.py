@@ -29,6 +29,7 @@ _MAX_SINGLE_FLIGHT: Final = CHUNK - 2048
 _CLOSING: Final = 421
 _TIMED_OUT: Final = "4.4.2"
 """What some servers say, unasked, when they close an idle connection."""
+_RSET: Final = b"RSET\r\n"
 _NOT_UNDERSTOOD: Final = frozenset({500, 502, 503})
 """Refusals of a command that was fine: the server lost its place in the flight."""
 
@@ -121,10 +122,8 @@ class _Flight:
 
     commands: tuple[Command, ...]
     octets: bytes
-
-    @property
-    def commits(self) -> bool:
-        return Command.MESSAGE in self.commands
+    commits: bool = False
+    """Whether the end of the message is among them."""
 
 
 class Transaction:
@@ -170,13 +169,12 @@ class Transaction:
         self.round_trips = 0
         """Flights begun: each waits for its replies."""
         self.replies: list[tuple[Command, Reply]] = []
-        self.on_command: Callable[[Command], None] = lambda _command: None
+        self.on_command: Callable[[Command], None] | None = None
         """Told each command as it goes out."""
-        self.on_reply: Callable[[Command, Reply], None] = lambda _command, _reply: None
+        self.on_reply: Callable[[Command, Reply], None] | None = None
         """Told each reply to a command as it comes."""
-        mail = _Flight((Command.MAIL,), envelope.mail_command(parameters))
-        rcpt = _Flight((Command.RCPT,), envelope.rcpt_command(rcpt_parameters))
-        self._flights = deque(_flights([mail, rcpt], message, level=self.level, reset=reset))
+        mail, rcpt = envelope.mail_command(parameters), envelope.rcpt_command(rcpt_parameters)
+        self._flights = deque(_flights(mail, rcpt, message, level=self.level, reset=reset))
         self._flight = self._flights.popleft()
         self._handed_out = 0
         """Octets of the flight."""
@@ -193,12 +191,13 @@ class Transaction:
     @property
     def has_octets(self) -> bool:
         """Whether :meth:`next_octets` has some."""
-        return not self.has_ended() and self._handed_out < len(self._flight.octets)
+        return self.end is None and self._handed_out < len(self._flight.octets)
 
     @property
     def next_commits(self) -> bool:
         """Whether the next octets hold the last one of the message."""
-        return self._flight.commits and self._handed_out + CHUNK >= len(self._flight.octets)
+        flight = self._flight
+        return flight.commits and self._handed_out + CHUNK >= len(flight.octets)
 
     @property
     def stage(self) -> Stage:
@@ -214,8 +213,9 @@ class Transaction:
         self.is_committed = self.next_commits
         if not self._handed_out:
             self.round_trips += 1
-            for command in flight.commands:
-                self.on_command(command)
+            if self.on_command is not None:
+                for command in flight.commands:
+                    self.on_command(command)
         octets = flight.octets[self._handed_out : self._handed_out + CHUNK]
         self._handed_out += len(octets)
         if self._handed_out == len(flight.octets):
@@ -225,16 +225,20 @@ class Transaction:
     def receive(self, octets: bytes) -> None:
         """Take octets from the server."""
         try:
-            for reply in self._reader.feed(octets):
-                self._match(reply)
-            self._settle()
+            replies = self._reader.feed(octets)
         except ProtocolViolation as violation:
-            if not self.has_ended():
+            if self.end is None:
                 self._break_off(Fault.IRREGULAR, f"sent {violation.detail}")
+            return
+        for reply in replies:
+            if self.end is None:
+                self._match(reply)
+        if self.end is None:
+            self._settle()
 
     def lose(self, fault: Fault, detail: str) -> None:
         """Take notice that nothing more will come, or that it is too late."""
-        if self.has_ended():
+        if self.end is not None:
             return
         if self._refusal is not None and (not self.is_committed or self._is_refusal_final(*self._refusal)):
             self.end = Refused(*self._refusal, in_sync=False)
@@ -253,14 +257,13 @@ class Transaction:
 
     def _match(self, reply: Reply) -> None:
         """Take the reply to the oldest command that waits for one."""
-        if self.has_ended():
-            return
         if not self._outstanding:
             self._take_unasked(reply)
             return
         command = self._outstanding.popleft()
         self.replies.append((command, reply))
-        self.on_reply(command, reply)
+        if self.on_reply is not None:
+            self.on_reply(command, reply)
         expected = reply.is_intermediate if command is Command.DATA else reply.is_positive
         if expected:
             if command is Command.MESSAGE and self._refusal is not None:
@@ -288,8 +291,6 @@ class Transaction:
 
     def _settle(self) -> None:
         """See where the replies so far lead."""
-        if self.has_ended():
-            return
         if self._is_mid_message:
             if self._reader.begun_with in {b"2", b"3"}:
                 self._break_off(Fault.IRREGULAR, "answered a message that had not ended")
@@ -358,23 +359,22 @@ def _is_canonical(message: bytes) -> bool:
     )
 
 
-def _flights(envelope: list[_Flight], message: bytes | None, *, level: Level, reset: bool) -> list[_Flight]:
-    rset = _Flight((Command.RSET,), b"RSET\r\n")
+def _flights(mail: bytes, rcpt: bytes, message: bytes | None, *, level: Level, reset: bool) -> list[_Flight]:
+    """Return what goes out together, in order."""
     if message is None:
-        return [*envelope, rset]
-    head = [rset, *envelope] if reset else envelope.copy()
+        return [_Flight((Command.MAIL,), mail), _Flight((Command.RCPT,), rcpt), _Flight((Command.RSET,), _RSET)]
+    commands: tuple[Command, ...] = (Command.MAIL, Command.RCPT)
+    octets: tuple[bytes, ...] = (mail, rcpt)
+    if reset:
+        commands, octets = (Command.RSET, *commands), (_RSET, *octets)
     if level is Level.SINGLE_FLIGHT:
-        return [_joined([*head, _Flight((Command.MESSAGE,), b"BDAT %d LAST\r\n%b" % (len(message), message))])]
-    head.append(_Flight((Command.DATA,), b"DATA\r\n"))
-    text = _Flight((Command.MESSAGE,), _dot_stuffed(message) + b".\r\n")
-    return [_joined(head), text] if level is Level.PIPELINING else [*head, text]
-
-
-def _joined(flights: list[_Flight]) -> _Flight:
-    return _Flight(
-        tuple(command for flight in flights for command in flight.commands),
-        b"".join(flight.octets for flight in flights),
-    )
+        bdat = b"BDAT %d LAST\r\n" % len(message)
+        return [_Flight((*commands, Command.MESSAGE), b"".join((*octets, bdat, message)), commits=True)]
+    commands, octets = (*commands, Command.DATA), (*octets, b"DATA\r\n")
+    text = _Flight((Command.MESSAGE,), _dot_stuffed(message) + b".\r\n", commits=True)
+    if level is Level.PIPELINING:
+        return [_Flight(commands, b"".join(octets)), text]
+    return [*(_Flight((command,), line) for command, line in zip(commands, octets, strict=True)), text]
 
 
 def _dot_stuffed(message: bytes) -> bytes:

@@ -7,7 +7,7 @@ would send the rest of a mail that was reported as failed), no reuse. So do octe
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from smtpconnector_server.smtp.transaction import Broken, Fault, Refused
 
@@ -41,6 +41,10 @@ class Wire(asyncio.Protocol):
         self._transaction: Transaction | None = None
         self._change: asyncio.Future[None] | None = None
         """Done when a transaction can go on."""
+        self._too_late_at = 0.0
+        self._complaint = ""
+        """What to say of the server then."""
+        self._timer: asyncio.TimerHandle | None = None
         self._may_write = True
         self._is_open = True
         self._linger: asyncio.TimerHandle | None = None
@@ -67,7 +71,7 @@ class Wire(asyncio.Protocol):
         """
         self._transaction = transaction
         try:
-            while not transaction.has_ended():
+            while transaction.end is None:
                 if not self.is_open:
                     transaction.lose(Fault.LOST, "closed the connection")
                 elif not transaction.has_octets:
@@ -89,7 +93,7 @@ class Wire(asyncio.Protocol):
             self.abort("interrupted")
             raise
         self._transaction = None
-        end = cast("End", transaction.end)
+        end = transaction.end
         if isinstance(end, Broken) or (isinstance(end, Refused) and not end.in_sync):
             self.abort(end.detail if isinstance(end, Broken) else "refused")
         return end
@@ -97,17 +101,32 @@ class Wire(asyncio.Protocol):
     async def _wait(self, transaction: Transaction, complaint: str) -> None:
         """Wait until the transaction can go on, or it is too late."""
         seconds = FINAL_REPLY_SECONDS if transaction.is_committed else self._reply_seconds
+        self._too_late_at = self._loop.time() + seconds
+        self._complaint = complaint
         self._change = change = self._loop.create_future()
-        timer = self._loop.call_later(seconds, self._give_up, transaction, complaint)
+        self._set_timer()
         try:
             await change
         finally:
-            timer.cancel()
             self._change = None
 
-    def _give_up(self, transaction: Transaction, complaint: str) -> None:
-        transaction.lose(Fault.SILENT, complaint)
-        self._go_on()
+    def _set_timer(self) -> None:
+        """Look when it is too late. One timer does for many waits: one that is early looks, and is set anew."""
+        if self._timer is not None:
+            if self._timer.when() <= self._too_late_at:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._too_late_at, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._change is None or self._transaction is None:
+            return
+        if self._loop.time() < self._too_late_at:
+            self._set_timer()
+        else:
+            self._transaction.lose(Fault.SILENT, self._complaint)
+            self._go_on()
 
     def _go_on(self) -> None:
         if self._change is not None and not self._change.done():
@@ -128,6 +147,9 @@ class Wire(asyncio.Protocol):
         self._linger = self._loop.call_later(_LINGER_SECONDS, self._transport.abort)
 
     def _close(self, why: str) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._is_open:
             self._is_open = False
             self.on_closed(why)
@@ -135,9 +157,9 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take octets of the server."""
         transaction = self._transaction
-        if transaction is not None and not transaction.has_ended():
+        if transaction is not None and transaction.end is None:
             transaction.receive(data)
-            if transaction.has_ended() or transaction.has_octets:
+            if transaction.has_octets or transaction.has_ended():
                 self._go_on()
         elif self._linger is None:
             self.abort("the server spoke unasked")
