@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from json import JSONEncoder
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, AnyStr, BinaryIO, Final, Generic, Literal, TextIO, TypeAlias, cast
 
 import structlog
 
@@ -37,10 +38,11 @@ def configure_logs(log_format: LogFormat, level: LogLevel) -> None:
     writers: Callable[..., structlog.typing.WrappedLogger]
     if as_text:
         renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-        writers = structlog.WriteLoggerFactory(file=sys.stderr)
+        writers = structlog.WriteLoggerFactory(file=cast("TextIO", _Tolerant(sys.stderr)))
     else:
         renderer = structlog.processors.JSONRenderer(_to_json)
-        writers = structlog.BytesLoggerFactory(file=sys.stderr.buffer)  # a line a mail: octets spare a text's layers
+        # A line a mail: octets spare a text's layers.
+        writers = structlog.BytesLoggerFactory(file=cast("BinaryIO", _Tolerant(sys.stderr.buffer)))
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -57,6 +59,21 @@ def configure_logs(log_format: LogFormat, level: LogLevel) -> None:
 
 def _to_json(event: Mapping[str, Any], **_options: object) -> bytes:
     return _ENCODER.encode(event).encode()
+
+
+class _Tolerant(Generic[AnyStr]):
+    """A file that loses lines on a full disk, or into a pipe that nobody reads, rather than break what they tell of."""
+
+    def __init__(self, file: IO[AnyStr]) -> None:
+        self._file: IO[AnyStr] = file
+
+    def write(self, line: AnyStr) -> None:
+        with suppress(OSError):
+            self._file.write(line)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._file.flush()
 
 
 class _LibraryHandler(logging.Handler):

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import asyncio, gc, logging
 from smtpconnector_server.telemetry.logs import configure_logs
@@ -42,3 +44,23 @@ def test_what_libraries_say_comes_without_its_values_and_only_from_a_warning_on(
     ]
     assert "canary" not in ended.stderr
     assert ended.stdout == ""
+
+
+UNWRITTEN = """
+import structlog, sys
+from smtpconnector_server.telemetry.logs import configure_logs
+
+configure_logs(sys.argv[1], "debug")
+for _ in range(1000):
+    structlog.get_logger().info("said", text="x" * 100)
+print("goes on", flush=True)
+"""
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_a_log_on_a_full_disk_breaks_nothing(log_format: str) -> None:
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - no path of ours
+        ended = subprocess.run(  # noqa: S603 - our own script
+            [sys.executable, "-c", UNWRITTEN, log_format], stdout=subprocess.PIPE, stderr=full, timeout=30, check=False
+        )
+    assert ended.stdout == b"goes on\n"
