@@ -70,7 +70,7 @@ def _scenes(*, quick: bool, rounds: int) -> list[Scene]:
         Enqueue(engines, (1, 16, 64, 256), rounds, 1.5),
         Drain(engines, 5000, rounds),
         Lateness(engines, 300),
-        Recovery(engines, 100_000),
+        Recovery(engines, 100_000, rounds),
         Stages(0.5),
     ]
 
