@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shlex
+import sqlite3
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from harness.service import running_service
 from smtpconnector_server.config.document import read_document
 from smtpconnector_server.config.finding import Severity
 from smtpconnector_server.config.origin import Origin
+from smtpconnector_server.store.keyring import given_keys
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted(
@@ -49,9 +53,13 @@ def snippets(language: str, *names: str) -> list[Any]:
 READMES = ("README.md", "README.zh-CN.md")
 
 
-@pytest.mark.parametrize("snippet", snippets("python", *READMES, "client/README.md"))
+@pytest.mark.parametrize("snippet", snippets("python", *READMES, "client/README.md", "docs/delivery.md"))
 async def test_a_python_snippet_runs(snippet: str, tmp_path: Path) -> None:
-    async with Inbox() as inbox, running_service({"default": document_for(inbox)}, tmp_path) as service:
+    store = str(tmp_path / "snippet.db")
+    async with (
+        Inbox() as inbox,
+        running_service({"default": document_for(inbox)}, tmp_path, store=store) as service,
+    ):
         script = tmp_path / "snippet.py"
         script.write_text(snippet.replace(SNIPPET_ADDRESS, service.address), encoding="utf-8")
         process = await asyncio.create_subprocess_exec(
@@ -59,6 +67,19 @@ async def test_a_python_snippet_runs(snippet: str, tmp_path: Path) -> None:
         )
         output, _ = await asyncio.wait_for(process.communicate(), 60)
         assert process.returncode == 0, output.decode()
+
+
+def test_a_store_key_is_made_and_a_store_copied_as_the_guide_says(tmp_path: Path) -> None:
+    sqlite3.connect(tmp_path / "store.db").execute("CREATE TABLE delivery (id)")
+    lines = [case.values[0] for case in snippets("sh", "docs/delivery.md")]
+    for line in lines:
+        if "smtpconnector serve" not in line:
+            path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+            command = ["/bin/sh", "-ec", line]
+            subprocess.run(command, cwd=tmp_path, env={**os.environ, "PATH": path}, check=True)  # noqa: S603 - the guide's own
+    assert given_keys(tmp_path / "store.key").active_id
+    assert (tmp_path / "store.key").stat().st_mode & 0o077 == 0
+    assert sqlite3.connect(tmp_path / "copy.db").execute("SELECT count(*) FROM delivery").fetchone() == (0,)
 
 
 @pytest.mark.parametrize("snippet", snippets("json", *READMES))
