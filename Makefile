@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BASE ?= main
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-servers test-examples test-wheels check lint type proto proto-check proto-lint docs audit build bench bench-quick lock clean
+.PHONY: help setup demo run test test-servers test-crash test-examples test-wheels check lint type proto proto-check proto-lint docs audit build bench bench-quick lock clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ test: $(VENV)/.test ## Run every test that needs no installed server.
 
 test-servers: $(VENV)/.test ## Run the tests that need installed servers (Postfix, Exim, PostgreSQL); none may skip.
 	@$(BIN)/python -m pytest -m needs_server --require-servers $(ARGS)
+
+test-crash: $(VENV)/.test ## Kill the service again and again under load, and hold its answers against what was sent.
+	@PYTHONPATH=tests $(BIN)/python -m crash $(ARGS)
 
 test-examples: $(VENV)/.dev $(VENV)/.examples ## Build every example by its README and run it; a missing toolchain skips its own.
 	@$(BIN)/python -m pytest -m examples $(ARGS)

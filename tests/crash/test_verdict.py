@@ -145,6 +145,7 @@ FINE = {
     "queued, sent": Forger(mode="ENQUEUE").call(Word.ACCEPTED).mail(after=4).kept(Word.SENT),
     "queued without an id, and no word": Forger(mode="ENQUEUE", request_id="").call(Word.SILENCE).mail(),
     "queued, expired": Forger(mode="ENQUEUE", expires_at=102.0).call(Word.ACCEPTED).kept(Word.EXPIRED),
+    "not sent, and expired when it was repeated": Forger().call(Word.EXPIRED).kept(Word.NOT_SENT),
     "sent at the last moment": (
         Forger(mode="ENQUEUE", expires_at=102.0).call(Word.ACCEPTED).mail(after=1.5).kept(Word.SENT)
     ),

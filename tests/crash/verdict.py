@@ -178,7 +178,11 @@ def _may_follow(earlier: Word, later: Word) -> bool:
     UNKNOWN may turn into what is true, and what was not sent may be tried anew. Whether they say so rightly, the sink
     knows.
     """
-    return earlier is later or earlier in {Word.ACCEPTED, Word.UNKNOWN, Word.NOT_SENT}
+    return (
+        earlier is later
+        or earlier in {Word.ACCEPTED, Word.UNKNOWN, Word.NOT_SENT}
+        or (earlier, later) == (Word.EXPIRED, Word.NOT_SENT)  # a repeat came too late for one that was not sent
+    )
 
 
 def _late(history: History, bounds: Bounds) -> Iterator[tuple[Rule, str]]:

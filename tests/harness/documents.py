@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from harness.inbox import Inbox
-    from harness.smtp_server import SmtpServer
+from typing import Any, Protocol
 
 USAGE_TYPES = ("Register", "SignIn", "ForgotPassword", "Generic")
 
 
-def document_for(inbox: Inbox | SmtpServer, **changes: Any) -> dict[str, Any]:
+class _Listener(Protocol):
+    host: str
+    port: int
+
+
+def document_for(inbox: _Listener, **changes: Any) -> dict[str, Any]:
     """Return a whole configuration document whose mails go to a server."""
     return {
         "host": inbox.host,

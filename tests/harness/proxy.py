@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import pairwise
 from random import Random
-from socket import IPPROTO_TCP, SHUT_WR, SO_LINGER, SOL_SOCKET, TCP_NODELAY, socket
+from socket import IPPROTO_TCP, SHUT_RDWR, SHUT_WR, SO_LINGER, SOL_SOCKET, TCP_NODELAY, socket
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from harness.wire import Direction
@@ -75,6 +75,25 @@ class Proxy:
         self._server_port = port
         self._listener = socket()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self._is_cut = False
+
+    def cut(self) -> None:
+        """Reset all connections, and every new one, until :meth:`mend`: the server is away."""
+        self._is_cut = True
+        for link in self.links:
+            link.reset()
+        self.links.clear()
+
+    def hold(self) -> None:
+        """Let no octet pass until :meth:`mend`, and say nothing of it: the network is away."""
+        self._flows.clear()
+
+    def mend(self) -> None:
+        """Let all be well again."""
+        self._is_cut = False
+        self._flows.set()
 
     async def __aenter__(self) -> Self:
         self._listener.settimeout(0)
@@ -97,9 +116,13 @@ class Proxy:
         loop = asyncio.get_running_loop()
         while True:
             client, _ = await loop.sock_accept(self._listener)
+            if self._is_cut:
+                client.setsockopt(SOL_SOCKET, SO_LINGER, _ABORTIVE_CLOSE)
+                client.close()
+                continue
             server = socket()
             server.settimeout(0)
-            link = Link(client, server, seed=len(self.links))
+            link = Link(client, server, self._flows, seed=len(self.links))
             self.links.append(link)
             self._tasks.add(
                 asyncio.create_task(link.run((self.host, self._server_port), self.upstream, self.downstream))
@@ -109,9 +132,10 @@ class Proxy:
 class Link:
     """One client's connection through the proxy."""
 
-    def __init__(self, client: socket, server: socket, *, seed: int) -> None:
+    def __init__(self, client: socket, server: socket, flows: asyncio.Event, *, seed: int) -> None:
         self._client = client
         self._server = server
+        self._flows = flows
         self._random = Random(seed)  # noqa: S311 - jitter, the same in every run
         self._loop = asyncio.get_running_loop()
         self._bursts: list[Direction] = []
@@ -124,6 +148,13 @@ class Link:
         burst, however many segments it takes, because no answer can reach the client in between.
         """
         return sum(turn == (Direction.CLIENT, Direction.SERVER) for turn in pairwise(self._bursts))
+
+    def reset(self) -> None:
+        """End the connection by a RST to both sides, now."""
+        for side in (self._client, self._server):
+            with suppress(OSError):  # it has ended already
+                side.setsockopt(SOL_SOCKET, SO_LINGER, _ABORTIVE_CLOSE)
+                side.shutdown(SHUT_RDWR)
 
     async def run(self, server_address: tuple[str, int], upstream: Toxics, downstream: Toxics) -> None:
         """Pass octets on in both directions until both have ended."""
@@ -161,6 +192,7 @@ class Link:
             passed += len(octets)
             if sender is Direction.SERVER:
                 self._note(sender)
+            await self._flows.wait()
             await self._loop.sock_sendall(sink, octets)
         if toxics.cut_after is None or passed < toxics.cut_after or toxics.cut is Cut.FINISH:
             with suppress(OSError):  # the other side has gone already

@@ -38,6 +38,9 @@ class SmtpServer:
         receive_buffer: Octets that the kernel takes for the server before it reads. None: the kernel's choice.
     """
 
+    session_type: type[Session] = Session
+    """What serves a connection."""
+
     def __init__(
         self,
         *faults: Fault,
@@ -105,7 +108,7 @@ class SmtpServer:
         loop = asyncio.get_running_loop()
         while True:
             connection, _ = await loop.sock_accept(self._listener)
-            session = Session(self, Wire(connection), number=len(self.sessions) + 1)
+            session = self.session_type(self, Wire(connection), number=len(self.sessions) + 1)
             self.sessions.append(session)
             task = asyncio.create_task(session.run())
             self._serving.add(task)

@@ -13,6 +13,7 @@ _CHECKS = {
     "smtp-sink": smtp_sink.check,
     "postgres": postgres.check,
     "pgbouncer": postgres.check_pooler,
+    "strace": lambda: program("strace"),
     "grpcurl": lambda: program("grpcurl"),
 }
 

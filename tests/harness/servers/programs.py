@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 _UNPACKED = Path(__file__).parents[3] / "build" / "servers"
-_FOLDERS = ("usr/sbin", "usr/lib/postfix/sbin")
+_FOLDERS = ("usr/bin", "usr/sbin", "usr/lib/postfix/sbin")
 
 
 class MissingServerError(Exception):
