@@ -11,6 +11,7 @@ import hashlib
 import secrets
 import time
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from smtpconnector_server.failure import Failure, Reason, Stage, Violation
@@ -147,7 +148,7 @@ class Composer:
         reply_to = [own_reply_to] if own_reply_to else self._reply_to
         frame = self._opaque_frame if opaque else self._frame
         headers = (
-            f"Date: {_format_date(date)}\r\n"
+            f"Date: {_format_date(int(date))}\r\n"
             f"{_mailbox_line('From', own_sender, opaque=opaque) if own_sender else frame.sender}"
             f"To: {format_address(to)}\r\n"
             f"{_mailbox_line('Reply-To', own_reply_to, opaque=opaque) if own_reply_to else frame.reply_to}"
@@ -207,7 +208,8 @@ def _refusal(violations: list[Violation]) -> Failure:
     )
 
 
-def _format_date(seconds: float) -> str:
+@lru_cache(maxsize=1)
+def _format_date(seconds: int) -> str:
     """Return a date as RFC 5322 has it, in UTC."""
     year, month, day, hour, minute, second, weekday, _, _ = time.gmtime(seconds)
     return f"{_WEEKDAYS[weekday]}, {day:02d} {_MONTHS[month]} {year} {hour:02d}:{minute:02d}:{second:02d} +0000"

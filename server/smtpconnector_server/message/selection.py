@@ -52,7 +52,7 @@ def select_template(templates: Sequence[_T], usage_type: str, locale: str | None
 
 
 def _in_language(templates: Sequence[_T], locale: str | None) -> _T:
-    for language_range in _look_up_ranges(locale or ""):
+    for language_range in _look_up_ranges(locale) if locale else ():
         for template in templates:
             if template.language_tag and template.language_tag.lower() == language_range:
                 return template

@@ -51,9 +51,9 @@ class Telemetry:
         Args:
             origin: Whose servers they are about, for the rooms that keep them apart.
         """
-        counted = [self._metrics.hook(origin)] if self._metrics is not None else []
-        traced = [self._tracing] if self._tracing is not None else []
-        return tell(*traced, self._log, *counted)
+        counted = [self._metrics.listeners(origin)] if self._metrics is not None else []
+        traced = [self._tracing.listeners] if self._tracing is not None else []
+        return tell(*traced, self._log.listeners, *counted)
 
     @asynccontextmanager
     async def running(self, pools: Mapping[Origin, SessionPool], sender: Sender) -> AsyncIterator[str | None]:

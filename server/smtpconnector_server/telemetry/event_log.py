@@ -28,10 +28,7 @@ from smtpconnector_server.smtp.events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    from smtpconnector_server.telemetry.hook import Event
+    from smtpconnector_server.telemetry.hook import Listeners
 
 _HASH_OCTETS: Final = 8
 
@@ -46,8 +43,9 @@ class EventLog:
     """
 
     def __init__(self, key: bytes | None = None) -> None:
-        self._key = key or secrets.token_bytes(32)
-        self._writers: dict[type, Callable[[Any], None]] = {  # each takes the event that stands before it
+        # Begun once: to set a key up costs more than to hash an address with it.
+        self._hash = hmac.new(key or secrets.token_bytes(32), digestmod="sha256")
+        self.listeners: Listeners = {  # each takes the event that stands before it
             MailComposed: self._bind_mail,
             LimitCountedAlone: _limit_counted_alone,
             LimitsShared: lambda _event: _log.info("limits_shared"),
@@ -63,22 +61,17 @@ class EventLog:
             LineSaid: _line_said,
         }
 
-    def __call__(self, event: Event) -> None:
-        """Write an event."""
-        writer = self._writers.get(type(event))
-        if writer is not None:
-            writer(event)
-
     def _bind_mail(self, event: MailComposed) -> None:
         composed = event.composed
         structlog.contextvars.bind_contextvars(
-            host=composed.server.host, recipient=hashed(composed.mail.recipient, self._key)
+            host=composed.server.host, recipient=self._hashed(composed.mail.recipient)
         )
 
-
-def hashed(recipient: str, key: bytes) -> str:
-    """Return the first octets, in hexadecimal, of HMAC-SHA256 over an address in lower case."""
-    return hmac.digest(key, recipient.lower().encode(), "sha256")[:_HASH_OCTETS].hex()
+    def _hashed(self, recipient: str) -> str:
+        """Return the first octets, in hexadecimal, of HMAC-SHA256 over an address in lower case."""
+        begun = self._hash.copy()
+        begun.update(recipient.lower().encode())
+        return begun.digest()[:_HASH_OCTETS].hex()
 
 
 def _mail_settled(event: MailSettled) -> None:

@@ -6,8 +6,9 @@ No adapter can harm a mail: what one raises is logged and goes no further.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
-from typing import TypeAlias
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -17,17 +18,24 @@ from smtpconnector_server.smtp.events import WireEvent
 
 Event: TypeAlias = CallEvent | DeliveryEvent | WireEvent
 Hook: TypeAlias = Callable[[Event], None]
+Listeners: TypeAlias = Mapping[type, Callable[[Any], None]]
+"""What an adapter does with each kind of event that it cares for."""
 
 _log = structlog.get_logger()
 
 
-def tell(*adapters: Hook) -> Hook:
-    """Return a hook that tells several adapters."""
+def tell(*adapters: Listeners) -> Hook:
+    """Return a hook that tells several adapters, each what it listens to."""
+    listeners: defaultdict[type, list[Callable[[Any], None]]] = defaultdict(list)
+    for adapter in adapters:
+        for kind, listener in adapter.items():
+            listeners[kind].append(listener)
+    of_kind = dict(listeners)
 
     def hook(event: Event) -> None:
-        for adapter in adapters:
+        for listener in of_kind.get(type(event), ()):
             try:
-                adapter(event)
+                listener(event)
             except Exception as error:  # noqa: BLE001 - whatever it is, the mail comes first
                 frames = traceback.extract_tb(error.__traceback__)[-3:]
                 _log.error(

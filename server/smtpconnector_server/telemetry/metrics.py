@@ -7,7 +7,7 @@ once, because finding them costs more than counting.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.metrics import MetricWrapperBase
@@ -29,11 +29,11 @@ from smtpconnector_server.smtp.events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from smtpconnector_server.failure import Failure
     from smtpconnector_server.smtp.pool_counts import PoolCounts
-    from smtpconnector_server.telemetry.hook import Event, Hook
+    from smtpconnector_server.telemetry.hook import Listeners
 
 NAMESPACE: Final = "smtpconnector"
 OWN: Final = "own"
@@ -121,8 +121,8 @@ class Metrics:
     ) -> _Children[Gauge]:
         return _Children(Gauge(name, what, labels, namespace=NAMESPACE, registry=self.registry, multiprocess_mode=mode))
 
-    def hook(self, origin: Origin = Origin.PROFILE) -> Hook:
-        """Return what counts events.
+    def listeners(self, origin: Origin = Origin.PROFILE) -> Listeners:
+        """Return what counts events, by their kind.
 
         Args:
             origin: Whose servers they are about.
@@ -131,7 +131,7 @@ class Metrics:
         def server(event: SessionOpened | SessionFailed | SteppedDown | BreakerOpened | PauseHeard) -> str:
             return server_label(origin, event.host, event.port)
 
-        counters: Mapping[type, Callable[[Any], None]] = {  # each takes the event that stands before it
+        return {  # each takes the event that stands before it
             CallEnded: self._call_ended,
             MailComposed: lambda event: self._stages[Stage.COMPOSE,].observe(event.seconds),
             LimitCountedAlone: lambda _event: self._counted_alone[()].inc(),
@@ -146,13 +146,6 @@ class Metrics:
             PauseHeard: lambda event: self._pauses_heard[server(event),].inc(),
             TokenRenewed: lambda event: self._tokens[_reason(event.failure),].inc(),
         }
-
-        def count(event: Event) -> None:
-            counter = counters.get(type(event))
-            if counter is not None:
-                counter(event)
-
-        return count
 
     def take(self, counts: Mapping[str, PoolCounts], *, under_way: int, lag_seconds: float) -> None:
         """Take a sample of what is counted at a moment.

@@ -11,7 +11,7 @@ import asyncio
 import threading
 import time
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from opentelemetry import context, trace
@@ -27,12 +27,12 @@ from smtpconnector_server.rpc.events import CallEnded, CallStarted, MailComposed
 from smtpconnector_server.smtp.events import SessionAwaited, SessionFailed, SessionOpened, TransactionEnded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from opentelemetry.util.types import AttributeValue
 
     from smtpconnector_server.failure import Failure
-    from smtpconnector_server.telemetry.hook import Event
+    from smtpconnector_server.telemetry.hook import Listeners
 
 _FLUSH_SECONDS: Final = 3.0
 """For the last spans, when the server stops."""
@@ -49,7 +49,7 @@ class Tracing:
         self._provider = provider
         self._tracer = provider.get_tracer("smtpconnector", __version__)
         self._propagator = TraceContextTextMapPropagator()
-        self._makers: dict[type, Callable[[Any], None]] = {  # each takes the event that stands before it
+        self.listeners: Listeners = {  # each takes the event that stands before it
             CallStarted: self._call_started,
             CallEnded: _call_ended,
             MailComposed: lambda event: self._stage("compose", event.seconds),
@@ -60,12 +60,6 @@ class Tracing:
             SessionFailed: lambda event: self._session(event, event.failure),
             TransactionEnded: self._transaction_ended,
         }
-
-    def __call__(self, event: Event) -> None:
-        """Make of an event what it is in a trace."""
-        maker = self._makers.get(type(event))
-        if maker is not None:
-            maker(event)
 
     async def aclose(self) -> None:
         """Export what is left, for a few seconds at most."""

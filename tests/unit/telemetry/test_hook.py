@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from smtpconnector_server.delivery.events import MailSettled
 from smtpconnector_server.rpc.events import CallEnded
 from smtpconnector_server.telemetry.hook import tell
 
@@ -18,8 +19,14 @@ EVENT = CallEnded("SendMessage", "OK", None, 0.1)
 def test_every_adapter_is_told() -> None:
     first: list[Event] = []
     second: list[Event] = []
-    tell(first.append, second.append)(EVENT)
+    tell({CallEnded: first.append}, {CallEnded: second.append})(EVENT)
     assert (first, second) == ([EVENT], [EVENT])
+
+
+def test_an_adapter_is_told_only_what_it_listens_to() -> None:
+    told: list[Event] = []
+    tell({MailSettled: told.append})(EVENT)
+    assert told == []
 
 
 def test_an_adapter_that_breaks_harms_neither_the_mail_nor_the_next_adapter() -> None:
@@ -28,7 +35,7 @@ def test_an_adapter_that_breaks_harms_neither_the_mail_nor_the_next_adapter() ->
 
     told: list[Event] = []
     with structlog.testing.capture_logs() as lines:
-        tell(broken, told.append)(EVENT)
+        tell({CallEnded: broken}, {CallEnded: told.append})(EVENT)
     assert told == [EVENT]
     assert [(line["event"], line["telling"], line["error_type"]) for line in lines] == [
         ("telemetry_broke", "CallEnded", "ValueError")

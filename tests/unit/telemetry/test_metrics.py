@@ -23,6 +23,7 @@ from smtpconnector_server.smtp.events import (
 )
 from smtpconnector_server.smtp.pool_counts import PoolCounts
 from smtpconnector_server.smtp.transaction import Level
+from smtpconnector_server.telemetry.hook import tell
 from smtpconnector_server.telemetry.metrics import Metrics
 
 HERE: dict[str, Any] = {"host": "smtp.example.com", "port": 587}
@@ -99,14 +100,14 @@ def value(metrics: Metrics, name: str, labels: dict[str, str] | None = None) -> 
 @pytest.mark.parametrize(("event", "samples"), CASES, ids=lambda case: type(case).__name__)
 def test_an_event_counts_where_it_belongs(event: Any, samples: dict[str, dict[str, str]]) -> None:
     metrics = Metrics()
-    metrics.hook()(event)
-    metrics.hook()(event)
+    tell(metrics.listeners())(event)
+    tell(metrics.listeners())(event)
     assert {name: value(metrics, name, labels) for name, labels in samples.items()} == dict.fromkeys(samples, 2.0)
 
 
 def test_no_server_of_a_callers_configuration_becomes_a_label() -> None:
     metrics = Metrics()
-    hook = metrics.hook(Origin.CALLER)
+    hook = tell(metrics.listeners(Origin.CALLER))
     for event, _ in CASES:
         hook(event)
     labels = {

@@ -19,6 +19,7 @@ from smtpconnector_server.smtp.capabilities import Capabilities
 from smtpconnector_server.smtp.events import SessionAwaited, SessionFailed, SessionOpened, TransactionEnded
 from smtpconnector_server.smtp.transaction import Level
 from smtpconnector_server.telemetry.adapters import asked_for_traces
+from smtpconnector_server.telemetry.hook import tell as telling
 from smtpconnector_server.telemetry.tracing import Tracing, tracing_to
 
 if TYPE_CHECKING:
@@ -43,12 +44,12 @@ def tell(exporter: InMemorySpanExporter) -> Callable[..., Any]:
     """Tells a call's events in a task of its own, as the server does."""
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    tracing = Tracing(provider)
+    hook = telling(Tracing(provider).listeners)
 
     async def call(*events: Any) -> dict[str, Any]:
         for event in (CallStarted("SendMessage", METADATA, "smtpconnector.v1.ConnectorService"), *events):
             await asyncio.sleep(0)
-            tracing(event)
+            hook(event)
         return structlog.contextvars.get_contextvars()
 
     return lambda *events: asyncio.create_task(call(*events))
