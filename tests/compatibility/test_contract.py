@@ -8,14 +8,30 @@ import pytest
 from google.protobuf import descriptor_pool
 
 from harness.old_contract import RELEASES, facts, kept_descriptors, pool_of
-from smtpconnector.v1 import config_pb2, connector_service_pb2, error_reason_pb2, metadata_pb2, validation_pb2
+from smtpconnector.v1 import (
+    config_pb2,
+    connector_service_pb2,
+    delivery_pb2,
+    delivery_service_pb2,
+    error_reason_pb2,
+    metadata_pb2,
+    validation_pb2,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
-STUBS = (config_pb2, connector_service_pb2, error_reason_pb2, metadata_pb2, validation_pb2)
+STUBS = (
+    config_pb2,
+    connector_service_pb2,
+    delivery_pb2,
+    delivery_service_pb2,
+    error_reason_pb2,
+    metadata_pb2,
+    validation_pb2,
+)
 NEWEST = RELEASES[-1]
 
 

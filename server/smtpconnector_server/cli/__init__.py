@@ -1,4 +1,4 @@
-"""The command line: `smtpconnector serve | check-config | send | metadata | healthcheck | store-key`.
+"""The command line: `smtpconnector serve | check-config | send | deliveries | metadata | healthcheck | store-key`.
 
 Exit codes: 0 all is well; 1 the answer is no (invalid configuration, mail not accepted, not healthy); 2 wrong usage;
 69 the server cannot be reached; 78 the server's own configuration is wrong.
@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from smtpconnector_server import __version__
-from smtpconnector_server.cli import check_config, healthcheck, metadata, send, serve, store_key
+from smtpconnector_server.cli import check_config, deliveries, healthcheck, metadata, send, serve, store_key
 from smtpconnector_server.cli.terminal import CommandFailed
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (serve, check_config, send, metadata, healthcheck, store_key):
+    for command in (serve, check_config, send, deliveries, metadata, healthcheck, store_key):
         command.add_parser(commands)
     return parser
 

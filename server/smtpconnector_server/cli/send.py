@@ -8,11 +8,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from smtpconnector_server.cli.call_error import tell_error
 from smtpconnector_server.cli.connection import add_connection, tls_of, token_of
+from smtpconnector_server.cli.duration import duration
 from smtpconnector_server.cli.terminal import (
     NO,
     OK,
-    UNREACHABLE,
     WRONG_USAGE,
     CommandFailed,
     Subparsers,
@@ -25,7 +26,7 @@ from smtpconnector_server.cli.terminal import (
 if TYPE_CHECKING:
     import argparse
 
-    from smtpconnector import SentMessage, SmtpConnectorError
+    from smtpconnector import SentMessage
 
 _TEST_CODE = "000000"
 
@@ -37,7 +38,7 @@ def add_parser(commands: Subparsers[Any]) -> None:
         help="send one test mail",
         description="Send one mail through a running server, or, with --config, straight from here without a server. "
         f"Without --payload the mail carries the code {_TEST_CODE}.",
-        epilog="Exit 0: accepted; 1: not accepted, or unknown; 69: no server there. "
+        epilog="Exit 0: accepted, or with --enqueue, kept; 1: not accepted, or unknown; 69: no server there. "
         'Example: smtpconnector send --to you@example.com --type SignIn --payload \'{"code": "123456"}\'',
     )
     parser.add_argument("--to", required=True, metavar="ADDR", help="the recipient")
@@ -46,21 +47,39 @@ def add_parser(commands: Subparsers[Any]) -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--profile", metavar="NAME", help="a profile of the running server (default: its `default`)")
     source.add_argument("--config", type=Path, metavar="FILE", help="a configuration file; no running server is needed")
+    _add_durable(parser)
     add_connection(parser)
     parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="(default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="answer as JSON, for scripts")
     parser.set_defaults(run=run)
 
 
+def _add_durable(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("durable delivery", "Needs a server with a store, but for --expire-in.")
+    group.add_argument("--request-id", default="", metavar="TEXT", help="however often it is sent with this: one mail")
+    group.add_argument("--enqueue", action="store_true", help="answer when the server has accepted it, and let it send")
+    group.add_argument("--expire-in", type=duration, metavar="TIME", help="never send it later, such as 10m")
+    group.add_argument("--supersede-key", default="", metavar="TEXT", help="cancel older mails with this key")
+    group.add_argument(
+        "--resend-uncertain", action="store_true", help="if nobody can know whether it arrived: once more"
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Send it and tell how it went."""
     from smtpconnector import SmtpConnectorError  # noqa: PLC0415 - imports gRPC, which --help need not wait for
 
+    if arguments.config and (
+        arguments.request_id or arguments.enqueue or arguments.supersede_key or arguments.resend_uncertain
+    ):
+        raise CommandFailed(
+            "--config sends without a server, and so without a store: leave one of them out", WRONG_USAGE
+        )
     payload = _payload(arguments.payload)
     try:
         sent = asyncio.run(_send_from_here(arguments, payload) if arguments.config else _send(arguments, payload))
     except SmtpConnectorError as error:
-        return _tell_error(error, as_json=arguments.json)
+        return tell_error(error, as_json=arguments.json)
     return _tell_sent(sent, as_json=arguments.json)
 
 
@@ -77,7 +96,7 @@ def _payload(text: str | None) -> dict[str, Any]:
 
 
 async def _send(arguments: argparse.Namespace, payload: dict[str, Any], address: str | None = None) -> SentMessage:
-    from smtpconnector import AsyncClient  # noqa: PLC0415
+    from smtpconnector import AsyncClient, DeliveryMode, UncertainPolicy  # noqa: PLC0415
 
     own_server = address is not None
     async with AsyncClient(
@@ -86,7 +105,16 @@ async def _send(arguments: argparse.Namespace, payload: dict[str, Any], address:
         token=None if own_server else token_of(arguments),
     ) as client:
         return await client.send_message(
-            arguments.to, arguments.type, payload, config=arguments.profile, timeout=arguments.timeout
+            arguments.to,
+            arguments.type,
+            payload,
+            config=arguments.profile,
+            request_id=arguments.request_id,
+            delivery_mode=DeliveryMode.ENQUEUE if arguments.enqueue else DeliveryMode.WAIT,
+            expire_in=arguments.expire_in,
+            supersede_key=arguments.supersede_key,
+            uncertain_policy=UncertainPolicy.RESEND if arguments.resend_uncertain else UncertainPolicy.HOLD,
+            timeout=arguments.timeout,
         )
 
 
@@ -104,54 +132,21 @@ async def _send_from_here(arguments: argparse.Namespace, payload: dict[str, Any]
 
 
 def _tell_sent(sent: SentMessage, *, as_json: bool) -> int:
-    if as_json:
-        print_json({"outcome": "SENT", **dataclasses.asdict(sent)})
-        return OK
-    reply = f"{sent.reply.code} {sent.reply.enhanced_code} {sent.reply.text}".replace("  ", " ") if sent.reply else ""
-    terminal = console()
-    terminal.print(f"[green]accepted[/] by {sent.host}: {escaped(reply)}")
-    terminal.print(f"[dim]template {escaped(sent.usage_type)}, message id {escaped(sent.message_id)}[/]")
-    return OK
+    from smtpconnector import DeliveryState  # noqa: PLC0415
 
-
-def _tell_error(error: SmtpConnectorError, *, as_json: bool) -> int:
-    """Tell why the mail was not accepted; the exit code tells a missing server from a refused mail."""
-    code = NO if error.reason else UNREACHABLE
+    state = sent.state or DeliveryState.SENT
+    code = OK if state is DeliveryState.SENT or not state.is_final else NO  # a repeat is told the end of the first
     if as_json:
-        print_json(
-            {
-                "outcome": error.outcome,
-                "code": error.code.name,
-                "reason": error.reason,
-                "message": error.message,
-                "stage": error.stage,
-                "smtpCode": error.smtp_code,
-                "enhancedStatusCode": error.enhanced_code,
-                "host": error.host,
-                "violations": [dataclasses.asdict(violation) for violation in error.violations],
-                "retryAfterSeconds": error.retry_after,
-            }
-        )
+        print_json({"outcome": state, **dataclasses.asdict(sent)})
         return code
-    from smtpconnector import Outcome  # noqa: PLC0415
-
     terminal = console()
-    outcome = "may or may not have been sent" if error.outcome is Outcome.UNKNOWN else "not sent"
-    terminal.print(f"[red]{outcome}[/]: {escaped(error.message)}")
-    terminal.print(f"[dim]{error.reason or error.code.name}{f' at {error.stage}' if error.stage else ''}[/]")
-    hint = _provider_hint(error)
-    if hint:
-        terminal.print(f"[dim]{escaped(hint)}[/]")
-    for violation in error.violations:
-        terminal.print(f"  [bold]{escaped(violation.field)}[/]  {escaped(violation.description)}")
+    if state is DeliveryState.SENT:
+        reply = sent.reply
+        said = f"{reply.code} {reply.enhanced_code} {reply.text}".replace("  ", " ") if reply else ""
+        terminal.print(f"[green]accepted[/] by {sent.host}: {escaped(said)}")
+    else:
+        terminal.print(f"[{'red' if code else 'cyan'}]{state}[/]")
+    terminal.print(f"[dim]template {escaped(sent.usage_type)}, message id {escaped(sent.message_id)}[/]")
+    if sent.delivery_id:
+        terminal.print(f"[dim]what becomes of it: smtpconnector deliveries watch {sent.delivery_id}[/]")
     return code
-
-
-def _provider_hint(error: SmtpConnectorError) -> str:
-    """Return what usually helps at this provider."""
-    from smtpconnector_server.config.presets import hint_for  # noqa: PLC0415
-    from smtpconnector_server.failure import Reason  # noqa: PLC0415
-
-    if not error.host or error.reason not in Reason.__members__:
-        return ""
-    return hint_for(error.host, Reason[error.reason])
