@@ -16,6 +16,7 @@ from smtpconnector_server import __version__
 from smtpconnector_server.cli import build_parser
 from smtpconnector_server.cli.terminal import CONFIG_WRONG
 from smtpconnector_server.settings import Settings, load_settings
+from smtpconnector_server.store.keyring import fresh_key, holds_keys
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "docs" / "ops" / "deploy"
@@ -113,3 +114,21 @@ def test_the_image_runs_commands_that_parse_and_not_as_root() -> None:
     example = re.findall(r"^#\s+(serve .*)$", CONTAINERFILE, re.MULTILINE)[0]
     assert settings_of(shlex.split(example)).insecure
     assert re.search(r"^USER [1-9]\d*:", CONTAINERFILE, re.MULTILINE)
+
+
+def test_the_unit_has_a_place_for_a_store_that_nobody_else_reads(unit: configparser.ConfigParser) -> None:
+    assert unit["Service"]["StateDirectory"] == "smtpconnector"
+    assert unit["Service"]["StateDirectoryMode"] == "0700"
+
+
+def test_the_deployment_sets_what_a_store_on_postgresql_needs(
+    container: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = fresh_key()
+    values = {"url": "postgresql://mail@db/mail", "key": key}
+    for variable in container["env"]:
+        monkeypatch.setenv(variable["name"], values[variable["valueFrom"]["secretKeyRef"]["key"]])
+    settings = settings_of(container["args"])
+    assert settings.store == "postgresql://mail@db/mail"
+    assert settings.store_key is not None
+    assert holds_keys(settings.store_key.get_secret_value())
