@@ -7,6 +7,7 @@ taken for that of another command, and a mail for accepted that was not (RFC 532
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from smtpconnector_server.smtp.reply import Reply
@@ -20,6 +21,9 @@ MAX_REPLY: Final = 32 * 1024
 _LINE: Final = re.compile(rb"([2-5][0-9]{2})(?:([ -])([^\x00-\x08\x0a-\x1f\x7f]*))?")
 _ONE_LINE: Final = re.compile(rb"([2-5][0-9]{2})(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?\r\n")
 """Control characters are not text (RFC 5321, section 4.2); octets above 127 are not either, but are common."""
+
+_from_common_line: Final = lru_cache(maxsize=64)(Reply.from_line)
+"""Servers say the same mail after mail. A text with an address is personal and not kept."""
 
 
 class ProtocolViolation(Exception):  # noqa: N818 - the server's fault, by its name
@@ -65,7 +69,8 @@ class ReplyReader:
             # Replies of one line, which most are, in one look each; what is left is for the slow and exact way.
             start = 0
             while (found := _ONE_LINE.match(octets, start)) is not None and found.end() - start <= MAX_LINE:
-                replies.append(Reply.from_line(int(found[1]), found[2] or b""))
+                code, text = found.groups(b"")
+                replies.append((Reply.from_line if b"@" in text else _from_common_line)(int(code), text))
                 start = found.end()
             if start == len(octets):
                 return replies

@@ -70,3 +70,14 @@ def test_no_piece_of_an_encoded_secret_is_left_whatever_stands_beside_it(
     text = Redactor(secret).clean(Reply(535, "", encoded)).text
     # What the neighbours of the secret have a part in may stay.
     assert len(text.replace("***", "")) <= len(b64encode(before)) + len(b64encode(after)) + 4
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    secret=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=60),
+    start=st.integers(0, 52),
+    before=st.text("xy ", max_size=9),
+)
+def test_every_piece_of_a_secret_is_found_wherever_it_begins(secret: str, start: int, before: str) -> None:
+    piece = secret[min(start, len(secret) - 8) :][:8]
+    assert piece not in Redactor(secret).clean(Reply(535, "", f"{before}{piece} end")).text
