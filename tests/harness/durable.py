@@ -84,6 +84,8 @@ class Row:
     deferrals: int
     attempt: int
     message_id: str
+    due_in: float
+    """Seconds from its last change."""
     history: tuple[str, ...]
     """Its states, in order."""
     has_content: bool
@@ -93,8 +95,8 @@ def rows(file: Path) -> list[Row]:
     """Return all messages of a SQLite store, the oldest first."""
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
         found = connection.execute(
-            "SELECT id, state, last_reason, deferrals, attempt, message_id, history, content IS NOT NULL"
-            " OR wrapped_key IS NOT NULL FROM delivery ORDER BY id"
+            "SELECT id, state, last_reason, deferrals, attempt, message_id, (due_at - updated_at) / 1e6, history,"
+            " content IS NOT NULL OR wrapped_key IS NOT NULL FROM delivery ORDER BY id"
         ).fetchall()
     return [
         Row(*values, tuple(entry.partition(",")[0] for entry in history.split(";")[:-1]), bool(has_content))

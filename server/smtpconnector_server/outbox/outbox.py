@@ -133,30 +133,29 @@ class Outbox:
     async def _accept(self, wanted: Wanted) -> Receipt | None:
         """Put a message into the queue, or in hand where there is room; None: the store is away, ask again."""
         async with self._turn(wanted):
-            try:
-                kept = await self._kept(wanted, None)
-                if kept is not None:
-                    return receipt(kept)
-                _require_time(wanted)
-                lease = await self._leases.current() if self._worker.has_room(wanted.lane) else None
-            except StoreError as error:
-                _away(error, wanted, None)
-                return None
-            composed = await wanted.compose(None)
-            await wanted.admit()
-            expires_at = wanted.order.expires_at or time.time() + ENQUEUED_SECONDS
-            draft = self._draft(wanted, composed, expires_at=expires_at, lapses_to=State.EXPIRED)
-            try:
-                accepted = await self._store.accept(draft, owner=lease.owner if lease else None)
-            except StoreError as error:
-                self._doubt(error, wanted)
-                return None
-        if isinstance(accepted, Claim) and lease is not None:
-            self._worker.begin(accepted, lease, composed=composed)
-            return receipt(accepted.kept)
-        if isinstance(accepted, Kept):
-            return receipt(self._same(accepted, wanted))
-        return queued(draft)
+            with self._worker.place(wanted.lane) as has_room:
+                try:
+                    kept = await self._kept(wanted, None)
+                    if kept is not None:
+                        return receipt(kept)
+                    _require_time(wanted)
+                    lease = await self._leases.current() if has_room else None
+                except StoreError as error:
+                    _away(error, wanted, None)
+                    return None
+                composed = await wanted.compose(None)
+                await wanted.admit()
+                expires_at = wanted.order.expires_at or time.time() + ENQUEUED_SECONDS
+                draft = self._draft(wanted, composed, expires_at=expires_at, lapses_to=State.EXPIRED)
+                try:
+                    accepted = await self._store.accept(draft, owner=lease.owner if lease else None)
+                except StoreError as error:
+                    self._doubt(error, wanted)
+                    return None
+                if isinstance(accepted, Claim) and lease is not None:
+                    self._worker.begin(accepted, lease, composed=composed)
+                    return receipt(accepted.kept)
+        return receipt(self._same(accepted, wanted)) if isinstance(accepted, Kept) else queued(draft)
 
     async def _begin(
         self, wanted: Wanted, joined: Kept | None, lapses_at: float, on_commit: OnCommit

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +19,7 @@ from smtpconnector_server.outbox.lease import BEAT_SECONDS
 from smtpconnector_server.store.store import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from smtpconnector_server.delivery.composition import Composed
     from smtpconnector_server.outbox.lease import Lease, Leases
@@ -93,9 +93,22 @@ class Worker:
             ),
         ]
 
-    def has_room(self, lane: str) -> bool:
-        """Tell whether a new message may be sent at once: there is room, and nobody has waited longer."""
-        return not self._is_draining and lane not in self._backlogged and self._room(lane) > 0
+    @contextmanager
+    def place(self, lane: str) -> Iterator[bool]:
+        """Keep a place in a lane inside the context, for a message that is being accepted to be sent at once.
+
+        Yields:
+            Whether there is one: there is room, and nobody has waited longer.
+        """
+        has_room = not self._is_draining and lane not in self._backlogged and self._room(lane) > 0
+        if not has_room:
+            yield False
+            return
+        self._in_lane[lane] += 1
+        try:
+            yield True
+        finally:
+            self._leave(lane)
 
     def begin(
         self,
@@ -112,11 +125,7 @@ class Worker:
 
         def ended() -> None:
             lease.attempts -= 1
-            self._in_lane[lane] -= 1
-            if not self._in_lane[lane]:
-                del self._in_lane[lane]
-            if self._backlogged:
-                self._hint.set()
+            self._leave(lane)
 
         return self._runner.start(claim, lease, composed=composed, on_commit=on_commit, then=ended)
 
@@ -139,6 +148,13 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._keeping, return_exceptions=True)
         await self._leases.end()
+
+    def _leave(self, lane: str) -> None:
+        self._in_lane[lane] -= 1
+        if not self._in_lane[lane]:
+            del self._in_lane[lane]
+        if self._backlogged:
+            self._hint.set()
 
     def _room(self, lane: str) -> int:
         everywhere = self._in_lane.total() - self._in_lane[""]
