@@ -18,6 +18,7 @@ from harness.fault import Fault, State, close, stall
 from harness.inbox import Inbox
 from harness.service import CallError, Service, running_service
 from harness.smtp_server import SmtpServer
+from smtpconnector import AsyncClient, DeliveryMode, DeliveryState
 from smtpconnector.v1 import (
     connector_service_pb2,
     connector_service_pb2_grpc,
@@ -277,6 +278,26 @@ async def test_a_server_that_stops_ends_its_watches_at_once(tmp_path: Path) -> N
             assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
             assert not drained.done()
             await drained
+
+
+async def test_a_clients_watch_outlives_the_server_that_it_began_at(tmp_path: Path) -> None:
+    async with SmtpServer(Fault(State.MAIL, stall, connection=1)) as server, AsyncExitStack() as first:
+        flags = _flags(server, tmp_path, grace=0.1)
+        running = await first.enter_async_context(running_server(load_settings(flags), _profiles(tmp_path)))
+        async with AsyncClient(running.address) as client:
+            sent = await client.send_message(
+                "ada@example.com", "SignIn", request_id="1", delivery_mode=DeliveryMode.ENQUEUE
+            )
+            states = []
+            async for change in client.watch_delivery(sent.delivery_id, timeout=60):
+                states.append(change.state)
+                if change.state is DeliveryState.SENDING and DeliveryState.SENDING not in states[:-1]:
+                    await server.reached(State.MAIL)
+                    await first.aclose()
+                    flags["listen"] = running.address
+                    await first.enter_async_context(running_server(load_settings(flags), _profiles(tmp_path)))
+            assert states[-3:] == [DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.SENT]
+    assert len(server.ledger) == 1
 
 
 async def test_a_watch_counts_as_a_call_until_its_caller_goes(tmp_path: Path) -> None:
