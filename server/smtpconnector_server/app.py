@@ -40,7 +40,8 @@ from smtpconnector_server.smtp.probe import Probe
 from smtpconnector_server.smtp.resolver import Resolver
 from smtpconnector_server.smtp.target import HTTPS_PORTS, PublicTargets, parse_target
 from smtpconnector_server.smtp.token_endpoint import TokenEndpoint
-from smtpconnector_server.store.location import open_store
+from smtpconnector_server.store.location import OpenStore, open_store
+from smtpconnector_server.store.timed import TimedStore
 from smtpconnector_server.telemetry.adapters import Telemetry
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from smtpconnector_server.settings import Settings
     from smtpconnector_server.smtp.dialer import DialPolicy
     from smtpconnector_server.smtp.oauth2 import RefreshTokenRotated
-    from smtpconnector_server.store.location import OpenStore
+    from smtpconnector_server.telemetry.hook import Hook
 
 _POOL_CLOSE_SECONDS: Final = 2.0
 
@@ -97,8 +98,9 @@ async def running_server(
     configurations = Configurations(profiles)
     files = ProfileFiles(settings.profile, configurations.replace)
     key = Secret(settings.store_key.get_secret_value()) if settings.store_key is not None else None
-    async with open_store(settings.store, key) as kept, telemetry.running(pools, sender) as metrics_address:
-        delivery = _Durable.assemble(kept, sender, configurations, settings) if kept is not None else None
+    async with open_store(settings.store, key) as opened, telemetry.running(pools, sender) as metrics_address:
+        kept = OpenStore(TimedStore(opened.store, hook), opened.sealer) if opened is not None else None
+        delivery = _Durable.assemble(kept, sender, configurations, settings, hook) if kept is not None else None
         limits = Limits(_limits(settings), SharedRates(kept.store, kept.sealer, hook) if kept is not None else None)
         server = RpcServer(
             ConnectorServicer(
@@ -143,13 +145,17 @@ class _Durable:
     deliveries: Deliveries
 
     @classmethod
-    def assemble(cls, kept: OpenStore, sender: Sender, configurations: Configurations, settings: Settings) -> Self:
+    def assemble(
+        cls, kept: OpenStore, sender: Sender, configurations: Configurations, settings: Settings, hook: Hook
+    ) -> Self:
         store, sealer = kept.store, kept.sealer
         leases = Leases(store)
-        runner = Runner(store, sealer, sender, configurations.restore)
-        worker = Worker(store, runner, leases, retention=settings.store_retention)
+        runner = Runner(store, sealer, sender, configurations.restore, hook=hook)
+        worker = Worker(store, runner, leases, retention=settings.store_retention, hook=hook)
         changes = Changes(store)
-        return cls(Outbox(store, sealer, worker, leases, changes), worker, Deliveries(store, sealer, changes))
+        return cls(
+            Outbox(store, sealer, worker, leases, changes, hook=hook), worker, Deliveries(store, sealer, changes)
+        )
 
 
 async def _drain(server: RpcServer, sender: Sender, delivery: _Durable | None, grace: float) -> None:

@@ -18,6 +18,7 @@ import structlog
 from smtpconnector_server.failure import Failure, Reason, Stage
 from smtpconnector_server.outbox import answer
 from smtpconnector_server.outbox.answer import Receipt, final_answer, queued, receipt
+from smtpconnector_server.outbox.events import MessageAccepted, tell_nobody
 from smtpconnector_server.outbox.parcel import pack
 from smtpconnector_server.outbox.runner import Run
 from smtpconnector_server.store.record import Claim, Draft, Kept
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from smtpconnector_server.delivery.composition import Composed
     from smtpconnector_server.outbox.changes import Changes
+    from smtpconnector_server.outbox.events import OutboxHook
     from smtpconnector_server.outbox.lease import Leases
     from smtpconnector_server.outbox.order import Wanted
     from smtpconnector_server.outbox.worker import Worker
@@ -63,14 +65,25 @@ class Outbox:
         worker: Sends them.
         leases: The names under which this server claims them.
         changes: Tells when the state of a message may have changed.
+        hook: Told what was accepted.
     """
 
-    def __init__(self, store: Store, sealer: Sealer, worker: Worker, leases: Leases, changes: Changes) -> None:
+    def __init__(
+        self,
+        store: Store,
+        sealer: Sealer,
+        worker: Worker,
+        leases: Leases,
+        changes: Changes,
+        *,
+        hook: OutboxHook = tell_nobody,
+    ) -> None:
         self._store = store
         self._sealer = sealer
         self._worker = worker
         self._leases = leases
         self._changes = changes
+        self._hook = hook
         self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -152,6 +165,8 @@ class Outbox:
                 except StoreError as error:
                     self._doubt(error, wanted)
                     return None
+                if not isinstance(accepted, Kept):
+                    self._hook(MessageAccepted(draft.id, draft.profile, draft.mode))
                 if isinstance(accepted, Claim) and lease is not None:
                     self._worker.begin(accepted, lease, composed=composed)
                     return receipt(accepted.kept)
@@ -202,6 +217,7 @@ class Outbox:
                 return None
         if not isinstance(claim, Claim):
             return None
+        self._hook(MessageAccepted(draft.id, draft.profile, draft.mode))
         return self._worker.begin(claim, lease, composed=composed, on_commit=on_commit)
 
     async def _end(self, run: Run, wanted: Wanted, ends: float) -> Kept | None:

@@ -8,13 +8,15 @@ of these, and stops.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from smtpconnector_server.failure import Failure, Reason, Stage
-from smtpconnector_server.outbox import ending
+from smtpconnector_server.outbox import ending, events
 from smtpconnector_server.outbox.answer import unavailable
+from smtpconnector_server.outbox.events import tell_nobody
 from smtpconnector_server.outbox.parcel import Parcel
 from smtpconnector_server.store.keyring import UnsealError
 from smtpconnector_server.store.state import State
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from smtpconnector_server.delivery.composition import Composed
     from smtpconnector_server.delivery.prepared import Prepared
     from smtpconnector_server.delivery.sender import Sender
+    from smtpconnector_server.outbox.events import OutboxHook
     from smtpconnector_server.outbox.lease import Lease
     from smtpconnector_server.store.record import Claim, Ending
     from smtpconnector_server.store.sealing import Sealer
@@ -86,6 +89,7 @@ class Runner:
         sealer: Opens what was sealed.
         sender: Sends.
         prepare: Returns a configuration as it is now; raises Failure.
+        hook: Told of attempts and how they end.
     """
 
     def __init__(
@@ -94,11 +98,14 @@ class Runner:
         sealer: Sealer,
         sender: Sender,
         prepare: Callable[[Source], Prepared],
+        *,
+        hook: OutboxHook = tell_nobody,
     ) -> None:
         self._store = store
         self._sealer = sealer
         self._sender = sender
         self._prepare = prepare
+        self._hook = hook
         self._runs: set[Run] = set()
         self._newest: dict[str, Run] = {}
         """Of each message."""
@@ -163,11 +170,18 @@ class Runner:
     async def _attempt(
         self, run: Run, composed: Composed | None, on_commit: Callable[[], Awaitable[None]] | None
     ) -> None:
+        kept = run.claim.kept
+        self._hook(events.started(kept))
         try:
             end = _stopped(run) if run.is_stopped else await self._outcome(run, composed, on_commit)
-        except FenceError:
+        except FenceError as fence:
+            self._hook(events.lost(kept, fence.kept))
             return  # somebody else has the message, and tells what becomes of it
-        if await self._finish(run, end) and not run.ending.done():
+        if not await self._finish(run, end):
+            self._hook(events.lost(kept, None))
+            return
+        self._hook(events.ended(kept, end, time.time()))
+        if not run.ending.done():
             run.ending.set_result(end)
 
     async def _outcome(

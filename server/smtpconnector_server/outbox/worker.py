@@ -8,6 +8,7 @@ other.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from smtpconnector_server.outbox.events import QueueMeasured, StoreSwept, tell_nobody
 from smtpconnector_server.outbox.lease import BEAT_SECONDS
 from smtpconnector_server.store.store import StoreError
 
@@ -22,9 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from smtpconnector_server.delivery.composition import Composed
+    from smtpconnector_server.outbox.events import OutboxHook
     from smtpconnector_server.outbox.lease import Lease, Leases
     from smtpconnector_server.outbox.runner import Run, Runner
-    from smtpconnector_server.store.record import Claim, Swept
+    from smtpconnector_server.store.record import Claim
     from smtpconnector_server.store.store import Store
 
 MAX_UNDER_WAY: Final = 1000
@@ -35,6 +38,8 @@ _AT_ONCE: Final = 20
 _LANES: Final = 100
 _LOOK_AGAIN_SECONDS: Final = 1.0
 _SWEEP_SECONDS: Final = 1.0
+_MEASURE_SECONDS: Final = 5.0
+"""Between two looks at how full the queue is, which count all that is in it."""
 _SWEPT_AT_ONCE: Final = 500
 _STOP_SECONDS: Final = 3.0
 """For the store to answer to a last claim."""
@@ -50,7 +55,7 @@ class Worker:
         runner: Makes the attempts.
         leases: The names under which this server claims.
         retention: Seconds that the end of a message is remembered.
-        on_sweep: Told what each sweep has changed.
+        hook: Told what each sweep has changed, and how full the queue is.
     """
 
     def __init__(
@@ -60,13 +65,14 @@ class Worker:
         leases: Leases,
         *,
         retention: float,
-        on_sweep: Callable[[Swept], None] = lambda _swept: None,
+        hook: OutboxHook = tell_nobody,
     ) -> None:
         self._store = store
         self._runner = runner
         self._leases = leases
         self._retention = retention
-        self._on_sweep = on_sweep
+        self._hook = hook
+        self._measure_at = 0.0
         self._in_lane: Counter[str] = Counter()
         self._backlogged: set[str] = set()
         """Lanes with messages that wait for their turn: nobody goes before them."""
@@ -215,6 +221,9 @@ class Worker:
         is_more = self._leases.may_judge
         while is_more and not self._is_draining:
             swept = await self._store.sweep(retention=self._retention, limit=_SWEPT_AT_ONCE)
-            self._on_sweep(swept)
+            self._hook(StoreSwept(swept))
             taken_over = swept.requeued + swept.resent + swept.uncertain
             is_more = max(taken_over, swept.lapsed, swept.purged) >= _SWEPT_AT_ONCE
+        if time.monotonic() >= self._measure_at:
+            self._measure_at = time.monotonic() + _MEASURE_SECONDS
+            self._hook(QueueMeasured(await self._store.depth()))

@@ -26,6 +26,7 @@ from smtpconnector_server.smtp.events import (
     SteppedDown,
     TokenRenewed,
 )
+from smtpconnector_server.telemetry.outbox_log import OUTBOX_WRITERS
 
 if TYPE_CHECKING:
     from smtpconnector_server.telemetry.hook import Listeners
@@ -59,6 +60,7 @@ class EventLog:
             PauseHeard: _pause_heard,
             TokenRenewed: _token_renewed,
             LineSaid: _line_said,
+            **OUTBOX_WRITERS,
         }
 
     def _bind_mail(self, event: MailComposed) -> None:

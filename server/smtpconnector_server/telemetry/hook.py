@@ -13,10 +13,12 @@ from typing import Any, TypeAlias
 import structlog
 
 from smtpconnector_server.delivery.events import DeliveryEvent
+from smtpconnector_server.outbox.events import OutboxEvent
 from smtpconnector_server.rpc.events import CallEvent
 from smtpconnector_server.smtp.events import WireEvent
+from smtpconnector_server.store.events import StoreEvent
 
-Event: TypeAlias = CallEvent | DeliveryEvent | WireEvent
+Event: TypeAlias = CallEvent | DeliveryEvent | OutboxEvent | StoreEvent | WireEvent
 Hook: TypeAlias = Callable[[Event], None]
 Listeners: TypeAlias = Mapping[type, Callable[[Any], None]]
 """What an adapter does with each kind of event that it cares for."""

@@ -1,16 +1,12 @@
 """The adapter to Prometheus: counts and times what the rooms tell.
 
 Every label has few values, and none that a caller could choose: a profile goes by its name, all configurations that
-callers bring are `own`, and no recipient is ever a label. Whatever is counted for each mail has its children resolved
-once, because finding them costs more than counting.
+callers bring are `own`, and no recipient is ever a label.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
-
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
-from prometheus_client.metrics import MetricWrapperBase
+from typing import TYPE_CHECKING, Final
 
 from smtpconnector_server import __version__
 from smtpconnector_server.config.origin import Origin
@@ -27,6 +23,9 @@ from smtpconnector_server.smtp.events import (
     TokenRenewed,
     TransactionEnded,
 )
+from smtpconnector_server.telemetry.families import Families
+from smtpconnector_server.telemetry.labels import OK, OWN
+from smtpconnector_server.telemetry.outbox_metrics import OutboxMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,34 +34,12 @@ if TYPE_CHECKING:
     from smtpconnector_server.smtp.pool_counts import PoolCounts
     from smtpconnector_server.telemetry.hook import Listeners
 
-NAMESPACE: Final = "smtpconnector"
-OWN: Final = "own"
-"""Stands for the configurations that callers bring: as a profile, and as a server."""
-OK: Final = "OK"
-"""The reason of what succeeded."""
 TRANSACTION: Final = "TRANSACTION"
 """The stage from MAIL to the reply to the message, beside those of :class:`.failure.Stage`."""
 
 _CALL_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _STAGE_BUCKETS: Final = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _ROUND_TRIP_BUCKETS: Final = (1, 2, 3, 4, 5, 8)
-
-# Else a time of creation stands beside each counter, which doubles their number.
-disable_created_metrics()  # type: ignore[no-untyped-call]
-
-_Metric = TypeVar("_Metric", bound=MetricWrapperBase)
-
-
-class _Children(dict[tuple[str, ...], _Metric], Generic[_Metric]):
-    """The children of a metric by the values of its labels, each resolved once; without labels, itself by ()."""
-
-    def __init__(self, family: _Metric) -> None:
-        super().__init__()
-        self._family = family
-
-    def __missing__(self, values: tuple[str, ...]) -> _Metric:
-        child = self[values] = self._family.labels(*values) if values else self._family
-        return child
 
 
 class Metrics:
@@ -73,53 +50,48 @@ class Metrics:
     """
 
     def __init__(self, profiles: Iterable[str] = ()) -> None:
-        self.registry = CollectorRegistry()
-        self._calls = self._counter("calls", "Calls answered.", "method", "code", "reason")
-        self._call_seconds = self._histogram("call_seconds", "Time to the answer.", _CALL_BUCKETS, "method")
-        self._mails = self._counter("mails", "Mails by what their callers were told.", "profile", "outcome", "reason")
-        self._retries = self._counter("mail_retries", "Connections tried for mails beyond the first.", "profile")
-        self._late = self._counter(
+        families = Families()
+        self.registry = families.registry
+        self._outbox = OutboxMetrics(families)
+        self._calls = families.counter("calls", "Calls answered.", "method", "code", "reason")
+        self._call_seconds = families.histogram("call_seconds", "Time to the answer.", _CALL_BUCKETS, "method")
+        self._mails = families.counter(
+            "mails", "Mails by what their callers were told.", "profile", "outcome", "reason"
+        )
+        self._retries = families.counter("mail_retries", "Connections tried for mails beyond the first.", "profile")
+        self._late = families.counter(
             "late_replies", "Ends of mails that were UNKNOWN to their callers.", "profile", "outcome"
         )
-        self._stages = self._histogram("stage_seconds", "Time that mails and log-ins spent.", _STAGE_BUCKETS, "stage")
-        self._round_trips = self._histogram(
+        self._stages = families.histogram(
+            "stage_seconds", "Time that mails and log-ins spent.", _STAGE_BUCKETS, "stage"
+        )
+        self._round_trips = families.histogram(
             "transaction_round_trips", "Round trips of a mail on its session.", _ROUND_TRIP_BUCKETS, "level"
         )
-        self._opened = self._counter("sessions_opened", "SMTP sessions opened.", "server")
-        self._failed = self._counter("session_failures", "SMTP sessions that failed to open.", "server", "reason")
-        self._stepped_down = self._counter(
+        self._opened = families.counter("sessions_opened", "SMTP sessions opened.", "server")
+        self._failed = families.counter("session_failures", "SMTP sessions that failed to open.", "server", "reason")
+        self._stepped_down = families.counter(
             "level_step_downs", "Servers that got a lower level for a day.", "server", "lowered"
         )
-        self._breaker_openings = self._counter(
+        self._breaker_openings = families.counter(
             "breaker_openings", "Pauses begun after repeated failures to open a session.", "server"
         )
-        self._pauses_heard = self._counter("pauses_heard", "Pauses that another process began, kept here.", "server")
-        self._tokens = self._counter("token_renewals", "OAuth 2.0 access tokens asked for.", "reason")
-        self._counted_alone = self._counter(
+        self._pauses_heard = families.counter("pauses_heard", "Pauses that another process began, kept here.", "server")
+        self._tokens = families.counter("token_renewals", "OAuth 2.0 access tokens asked for.", "reason")
+        self._counted_alone = families.counter(
             "limits_counted_alone", "Mails counted against a limit without the other servers."
         )
-        self._sessions = self._gauge("pool_sessions", "SMTP sessions in the pool.", "server", "state")
-        self._waiting = self._gauge("pool_waiting", "Mails that wait for a session.", "server")
-        self._open_breakers = self._gauge("breakers_open", "Servers in a pause after failures.", "server")
-        self._under_way = self._gauge("mails_under_way", "Mails on their way, those without a caller included.")
-        self._lag = self._gauge("loop_lag_seconds", "How late the event loop was.", mode="livemax")
-        version = self._gauge("build_info", "The server's version; the value is 1.", "version", mode="livemax")
+        self._sessions = families.gauge("pool_sessions", "SMTP sessions in the pool.", "server", "state")
+        self._waiting = families.gauge("pool_waiting", "Mails that wait for a session.", "server")
+        self._open_breakers = families.gauge("breakers_open", "Servers in a pause after failures.", "server")
+        self._under_way = families.gauge("mails_under_way", "Mails on their way, those without a caller included.")
+        self._lag = families.gauge("loop_lag_seconds", "How late the event loop was.", mode="livemax")
+        version = families.gauge("build_info", "The server's version; the value is 1.", "version", mode="livemax")
         version[__version__,].set(1)
         self._calls["SendMessage", Reason.INTERNAL, Reason.INTERNAL].inc(0)
         for name in (*profiles, OWN):
             self._mails[name, SENT, OK].inc(0)
             self._mails[name, Outcome.UNKNOWN, Reason.DELIVERY_UNCERTAIN].inc(0)
-
-    def _counter(self, name: str, what: str, *labels: str) -> _Children[Counter]:
-        return _Children(Counter(name, what, labels, namespace=NAMESPACE, registry=self.registry))
-
-    def _histogram(self, name: str, what: str, buckets: tuple[float, ...], *labels: str) -> _Children[Histogram]:
-        return _Children(Histogram(name, what, labels, namespace=NAMESPACE, registry=self.registry, buckets=buckets))
-
-    def _gauge(
-        self, name: str, what: str, *labels: str, mode: Literal["livesum", "livemax"] = "livesum"
-    ) -> _Children[Gauge]:
-        return _Children(Gauge(name, what, labels, namespace=NAMESPACE, registry=self.registry, multiprocess_mode=mode))
 
     def listeners(self, origin: Origin = Origin.PROFILE) -> Listeners:
         """Return what counts events, by their kind.
@@ -145,6 +117,7 @@ class Metrics:
             BreakerOpened: lambda event: self._breaker_openings[server(event),].inc(),
             PauseHeard: lambda event: self._pauses_heard[server(event),].inc(),
             TokenRenewed: lambda event: self._tokens[_reason(event.failure),].inc(),
+            **self._outbox.counters,
         }
 
     def take(self, counts: Mapping[str, PoolCounts], *, under_way: int, lag_seconds: float) -> None:

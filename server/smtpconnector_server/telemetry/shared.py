@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import CollectorRegistry, Counter, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from smtpconnector_server.telemetry.metrics import NAMESPACE
+from smtpconnector_server.telemetry.families import NAMESPACE
 from smtpconnector_server.telemetry.page import MetricsPage
 
 if TYPE_CHECKING:

@@ -23,8 +23,10 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from smtpconnector_server import __version__
 from smtpconnector_server.delivery.events import SENT, MailEnded, MailSettled
+from smtpconnector_server.outbox.events import AttemptStarted, ClaimLost, MessageDeferred, MessageEnded
 from smtpconnector_server.rpc.events import CallEnded, CallStarted, MailComposed
 from smtpconnector_server.smtp.events import SessionAwaited, SessionFailed, SessionOpened, TransactionEnded
+from smtpconnector_server.store.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from smtpconnector_server.failure import Failure
+    from smtpconnector_server.store.record import Attempt
     from smtpconnector_server.telemetry.hook import Listeners
 
 _FLUSH_SECONDS: Final = 3.0
@@ -59,6 +62,10 @@ class Tracing:
             SessionOpened: lambda event: self._session(event, None),
             SessionFailed: lambda event: self._session(event, event.failure),
             TransactionEnded: self._transaction_ended,
+            AttemptStarted: self._attempt_started,
+            MessageDeferred: _message_deferred,
+            MessageEnded: _message_ended,
+            ClaimLost: lambda _event: trace.get_current_span().end(),
         }
 
     async def aclose(self) -> None:
@@ -76,6 +83,12 @@ class Tracing:
             {"rpc.system": "grpc", "rpc.service": event.service, "rpc.method": event.method},
         )
         context.attach(trace.set_span_in_context(span, parent))  # for the task of the call, and with it it ends
+        structlog.contextvars.bind_contextvars(trace_id=trace.format_trace_id(span.get_span_context().trace_id))
+
+    def _attempt_started(self, event: AttemptStarted) -> None:
+        span = self._tracer.start_span("attempt")
+        span.set_attributes({"smtpconnector.delivery_id": event.delivery_id, "smtpconnector.attempt": event.number})
+        context.attach(trace.set_span_in_context(span))  # for the task of the attempt, and with it it ends
         structlog.contextvars.bind_contextvars(trace_id=trace.format_trace_id(span.get_span_context().trace_id))
 
     def _session(self, event: SessionOpened | SessionFailed, failure: Failure | None) -> None:
@@ -131,6 +144,23 @@ def _mail_ended(event: MailEnded) -> None:
     span.set_attributes({"smtpconnector.outcome": str(outcome), "smtpconnector.attempts": event.attempts})
     if event.profile is not None:
         span.set_attribute("smtpconnector.profile", event.profile)
+
+
+def _message_deferred(event: MessageDeferred) -> None:
+    _end_attempt(State.QUEUED, event.attempt)
+
+
+def _message_ended(event: MessageEnded) -> None:
+    _end_attempt(event.state, event.attempt)
+
+
+def _end_attempt(state: State, attempt: Attempt) -> None:
+    span = trace.get_current_span()
+    span.set_attribute("smtpconnector.state", state)
+    if attempt.reason:
+        span.set_attributes({"error.type": attempt.reason, "smtpconnector.stage": attempt.stage})
+        span.set_status(Status(StatusCode.ERROR, attempt.reason))
+    span.end()
 
 
 def _mark(span: trace.Span, failure: Failure) -> None:

@@ -25,7 +25,7 @@ from harness.served import Served, served
 from harness.smtp_server import SmtpServer
 from harness.token_server import TokenServer, issues, refuses
 from smtpconnector.v1 import connector_service_pb2 as pb
-from smtpconnector.v1 import connector_service_pb2_grpc, validation_pb2
+from smtpconnector.v1 import connector_service_pb2_grpc, delivery_pb2, validation_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -205,7 +205,8 @@ async def test_whatever_happens_no_canary_gets_out(tmp_path: Path) -> None:
             "oauth2-refused": document(good, auth=oauth2(refusing)),
         }
         flags = [*("--log-level", "debug", "--metrics-listen", "127.0.0.1:0", "--auth-tokens", str(callers))]
-        flags += ["--allow-target", "127.0.0.0/8", "--grace", "1"]
+        flags += ["--allow-target", "127.0.0.0/8", "--grace", "1", "--limit-recipient", "1000/s"]
+        flags += ["--store", str(tmp_path / "store.db")]
         for name, content in profiles.items():
             (tmp_path / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
             flags += ["--profile", f"{name}={tmp_path / name}.json"]
@@ -223,6 +224,7 @@ async def test_whatever_happens_no_canary_gets_out(tmp_path: Path) -> None:
             *("OK", "FAILED_PRECONDITION", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "UNKNOWN", "INTERNAL"),
             *("DEADLINE_EXCEEDED", "UNKNOWN", "DEADLINE_EXCEEDED", "OK", "FAILED_PRECONDITION"),
         ]
+        await _send_durably(caller, server)
         await _call_wrongly(caller, good)
         await _bring_configurations(caller, good, echoes_password, refusing)
         (tmp_path / "default.json").write_text(json.dumps(document(good, port=PASSWORD, host="")), encoding="utf-8")
@@ -237,12 +239,34 @@ async def test_whatever_happens_no_canary_gets_out(tmp_path: Path) -> None:
             ("the metrics", page.encode()),
             ("the traces", b"".join(collector.exports)),
             ("errors", b"\n".join(caller.errors)),
+            ("the store", _all_of_the_store(tmp_path)),
         ):
             assert found_in(octets) == [], where
         # A caller who has a configuration checked gets it back, without what is secret in it.
         assert not set(found_in(b"\n".join(caller.answers))) & set(SECRETS)
         for smtp in (good, loses, late):
             assert smtp.ledger, "the canaries were not even sent"
+
+
+def _all_of_the_store(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.glob("store.db*"))
+
+
+async def _send_durably(caller: Caller, server: Served) -> None:
+    caller.codes.clear()
+    for name in ("default", "echoes-password", "echoes-recipient", "loses", "breaks-protocol", "oauth2-refused"):
+        await caller.send(
+            config={"profile": name},
+            request_id=f"{CODE}-{name}",
+            supersede_key=f"{RECIPIENT}-{name}",
+            delivery_mode=delivery_pb2.DELIVERY_MODE_ENQUEUE,
+        )
+    assert caller.codes == ["OK"] * 6
+    for event in ("message_accepted", "message_ended", "message_deferred"):
+        await server.line(event)
+    await caller.send(config={"profile": "default"}, request_id=f"{CODE}-waited-for")
+    await caller.send(config={"profile": "echoes-recipient"}, request_id=f"{CODE}-refused")
+    assert caller.codes[6:] == ["OK", "INVALID_ARGUMENT"]
 
 
 async def _call_wrongly(caller: Caller, good: SmtpServer) -> None:

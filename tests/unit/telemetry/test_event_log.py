@@ -11,6 +11,14 @@ import structlog
 
 from smtpconnector_server.delivery.events import MailSettled
 from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
+from smtpconnector_server.outbox.events import (
+    AttemptStarted,
+    ClaimLost,
+    MessageAccepted,
+    MessageDeferred,
+    MessageEnded,
+    StoreSwept,
+)
 from smtpconnector_server.rpc.events import LimitCountedAlone, LimitsShared, MailComposed
 from smtpconnector_server.smtp.capabilities import Capabilities
 from smtpconnector_server.smtp.events import (
@@ -27,6 +35,8 @@ from smtpconnector_server.smtp.events import (
     WireEvent,
 )
 from smtpconnector_server.smtp.transaction import Level
+from smtpconnector_server.store.record import Attempt, Swept
+from smtpconnector_server.store.state import Mode, State
 from smtpconnector_server.telemetry.event_log import EventLog
 from smtpconnector_server.telemetry.hook import tell
 
@@ -133,6 +143,71 @@ LINES: list[tuple[WireEvent | MailSettled, dict[str, Any]]] = [
     ),
     (LimitsShared(), {"event": "limits_shared", "log_level": "info"}),
     (
+        MessageAccepted("d1", "shop", Mode.ENQUEUE),
+        {
+            "event": "message_accepted",
+            "log_level": "info",
+            "delivery_id": "d1",
+            "profile": "shop",
+            "mode": "ENQUEUE",
+        },
+    ),
+    (
+        MessageDeferred(
+            "d1",
+            "shop",
+            2,
+            Attempt(
+                host="h", reason="SMTP_RATE_LIMITED", stage="MAIL", text="canary", reply_code=421, reply_text="canary"
+            ),
+            2.04,
+        ),
+        {
+            "event": "message_deferred",
+            "log_level": "info",
+            "delivery_id": "d1",
+            "profile": "shop",
+            "attempt": 2,
+            "host": "h",
+            "reason": "SMTP_RATE_LIMITED",
+            "stage": "MAIL",
+            "smtp_code": 421,
+            "delay_seconds": 2.0,
+        },
+    ),
+    (
+        MessageEnded("d1", "shop", Mode.WAIT, 1, Attempt(host="h", reply_code=250), State.SENT, 0.1239),
+        {
+            "event": "message_ended",
+            "log_level": "info",
+            "delivery_id": "d1",
+            "profile": "shop",
+            "attempt": 1,
+            "state": "SENT",
+            "host": "h",
+            "reason": None,
+            "stage": None,
+            "smtp_code": 250,
+            "seconds": 0.124,
+        },
+    ),
+    (
+        ClaimLost("d1", 3, State.CANCELLED),
+        {"event": "claim_lost", "log_level": "info", "delivery_id": "d1", "attempt": 3, "state": "CANCELLED"},
+    ),
+    (
+        StoreSwept(Swept(uncertain=2)),
+        {
+            "event": "store_swept",
+            "log_level": "warning",
+            "requeued": 0,
+            "resent": 0,
+            "uncertain": 2,
+            "lapsed": 0,
+            "purged": 0,
+        },
+    ),
+    (
         MailSettled("default", "smtp.example.com", "SENT"),
         {
             "event": "late_reply",
@@ -150,6 +225,26 @@ def test_an_event_is_a_line_of_facts_without_texts_of_others(event: Any, line: d
     with structlog.testing.capture_logs() as lines:
         tell(EventLog().listeners)(event)
     assert lines == [line]
+
+
+def test_an_attempts_lines_name_its_message_and_whether_it_was_taken_over() -> None:
+    structlog.contextvars.clear_contextvars()
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+        tell(EventLog().listeners)(AttemptStarted("d1", 1, is_taken_over=False))
+        assert lines == []
+        tell(EventLog().listeners)(AttemptStarted("d1", 2, is_taken_over=True))
+        tell(EventLog().listeners)(BreakerClosed(**HERE))
+    structlog.contextvars.clear_contextvars()
+    assert [(line["event"], line["delivery_id"]) for line in lines] == [
+        ("message_taken_over", "d1"),
+        ("breaker_closed", "d1"),
+    ]
+
+
+def test_a_sweep_that_only_forgot_writes_no_line() -> None:
+    with structlog.testing.capture_logs() as lines:
+        tell(EventLog().listeners)(StoreSwept(Swept(purged=3)))
+    assert lines == []
 
 
 def test_what_every_mail_does_writes_no_line_of_its_own() -> None:

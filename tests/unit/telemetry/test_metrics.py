@@ -9,6 +9,14 @@ import pytest
 from smtpconnector_server.config.origin import Origin
 from smtpconnector_server.delivery.events import MailEnded, MailSettled
 from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
+from smtpconnector_server.outbox.events import (
+    ClaimLost,
+    MessageAccepted,
+    MessageDeferred,
+    MessageEnded,
+    QueueMeasured,
+    StoreSwept,
+)
 from smtpconnector_server.rpc.events import CallEnded, LimitCountedAlone, MailComposed
 from smtpconnector_server.smtp.capabilities import Capabilities
 from smtpconnector_server.smtp.events import (
@@ -23,6 +31,9 @@ from smtpconnector_server.smtp.events import (
 )
 from smtpconnector_server.smtp.pool_counts import PoolCounts
 from smtpconnector_server.smtp.transaction import Level
+from smtpconnector_server.store.events import StoreAsked
+from smtpconnector_server.store.record import Attempt, Depth, Swept
+from smtpconnector_server.store.state import Mode, State
 from smtpconnector_server.telemetry.hook import tell
 from smtpconnector_server.telemetry.metrics import Metrics
 
@@ -62,6 +73,30 @@ CASES: list[tuple[Any, dict[str, dict[str, str]]]] = [
     ),
     (MailSettled("shop", "h", Outcome.UNKNOWN), {"late_replies_total": {"profile": "shop", "outcome": "UNKNOWN"}}),
     (MailSettled(None, "h", "SENT"), {"late_replies_total": {"profile": "own", "outcome": "SENT"}}),
+    (MessageAccepted("d", "shop", Mode.ENQUEUE), {"messages_accepted_total": {"profile": "shop", "mode": "ENQUEUE"}}),
+    (
+        MessageEnded("d", None, Mode.WAIT, 2, Attempt(), State.SENT, 0.5),
+        {
+            "messages_ended_total": {"profile": "own", "state": "SENT", "reason": "OK"},
+            "message_attempts_total": {"profile": "own", "reason": "OK"},
+            "message_seconds_count": {"mode": "WAIT", "state": "SENT"},
+        },
+    ),
+    (
+        MessageDeferred("d", "shop", 1, Attempt(reason="SMTP_AUTH_FAILED"), 2.0),
+        {"message_attempts_total": {"profile": "shop", "reason": "SMTP_AUTH_FAILED"}},
+    ),
+    (
+        MessageDeferred("d", "shop", 1, Attempt(), 0.0),
+        {"message_attempts_total": {"profile": "shop", "reason": "DELIVERY_EXPIRED"}},
+    ),
+    (ClaimLost("d", 1, State.CANCELLED), {"claims_lost_total": {"state": "CANCELLED"}}),
+    (ClaimLost("d", 1, None), {"claims_lost_total": {"state": "GONE"}}),
+    (StoreSwept(Swept(requeued=1)), {"messages_swept_total": {"change": "requeued"}}),
+    (
+        StoreAsked("commit", 0.01, has_failed=True),
+        {"store_seconds_count": {"operation": "commit"}, "store_failures_total": {"operation": "commit"}},
+    ),
     (SessionAwaited(**HERE, seconds=0.1, was_lent=False), {"stage_seconds_count": {"stage": "POOL"}}),
     (
         TransactionEnded(**HERE, level=Level.SINGLE_FLIGHT, round_trips=1, seconds=0.1, failure=None),
@@ -143,6 +178,16 @@ def test_a_sample_tells_of_a_moment_and_a_server_that_is_gone_has_nothing() -> N
     assert (
         value(metrics, "pool_waiting", {"server": SERVER}) == value(metrics, "breakers_open", {"server": SERVER}) == 0
     )
+
+
+def test_the_queue_is_as_full_as_it_was_at_the_last_look() -> None:
+    metrics = Metrics()
+    hook = tell(metrics.listeners())
+    hook(QueueMeasured(Depth(by_state={State.QUEUED: 7, State.UNKNOWN: 1}, oldest_due_seconds=3.5)))
+    hook(QueueMeasured(Depth(by_state={State.QUEUED: 5, State.UNKNOWN: 0}, oldest_due_seconds=0.0)))
+    assert value(metrics, "queue_messages", {"state": "QUEUED"}) == 5
+    assert value(metrics, "queue_messages", {"state": "UNKNOWN"}) == 0
+    assert value(metrics, "queue_oldest_due_seconds") == 0
 
 
 def test_names_say_what_they_count_and_in_which_unit() -> None:

@@ -16,7 +16,11 @@ from smtpconnector_server.delivery.events import SENT
 from smtpconnector_server.failure import Outcome, Reason, Stage
 from smtpconnector_server.rpc.status import CODES
 from smtpconnector_server.smtp.transaction import Level
-from smtpconnector_server.telemetry.metrics import OK, OWN, TRANSACTION, Metrics
+from smtpconnector_server.store.state import Mode, State
+from smtpconnector_server.store.store import Store
+from smtpconnector_server.telemetry.labels import OK, OWN
+from smtpconnector_server.telemetry.metrics import TRANSACTION, Metrics
+from smtpconnector_server.telemetry.outbox_metrics import CHANGES, GONE
 from smtpconnector_server.telemetry.shared import deaths_counter
 
 OPS = Path(__file__).parents[3] / "docs" / "ops"
@@ -30,7 +34,10 @@ VALUES: dict[str, set[str]] = {
     "stage": {TRANSACTION, *Stage},
     "level": LEVELS,
     "lowered": LEVELS,
-    "state": {"idle", "lent", "opening"},
+    "state": {"idle", "lent", "opening", GONE, *State},
+    "mode": set(Mode),
+    "change": set(CHANGES),
+    "operation": {name for name in vars(Store) if not name.startswith("_")},
     "profile": {OWN},
     "server": {OWN},
 }
@@ -58,6 +65,17 @@ SERIES = {
     for name, (kind, labels) in FAMILIES.items()
     for suffix in SUFFIXES[kind]
 }
+
+
+def test_what_is_true_of_the_store_is_not_added_up_over_workers() -> None:
+    modes = {
+        collector._name: collector._multiprocess_mode  # type: ignore[attr-defined]
+        for collector in Metrics().registry._collector_to_names
+        if collector._name.startswith("smtpconnector_queue_")  # type: ignore[attr-defined]
+    }
+    assert modes == dict.fromkeys(
+        ("smtpconnector_queue_messages", "smtpconnector_queue_oldest_due_seconds"), "livemostrecent"
+    )
 
 
 def dashboard() -> dict[str, Any]:

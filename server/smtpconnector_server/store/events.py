@@ -1,0 +1,24 @@
+"""What the store tells about itself, for the telemetry room to adapt to metrics.
+
+A hook returns at once and does not raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAsked:
+    """The store was asked to do something."""
+
+    operation: str
+    """The method of :class:`.store.Store`."""
+    seconds: float
+    has_failed: bool
+
+
+StoreEvent: TypeAlias = StoreAsked
+StoreHook: TypeAlias = Callable[[StoreEvent], None]
