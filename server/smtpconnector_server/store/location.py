@@ -86,6 +86,14 @@ def _keyring(location: str, key: Secret | None) -> Keyring:
 
 
 async def _open(location: str) -> Store:
-    from smtpconnector_server.store.sqlite import SqliteStore  # noqa: PLC0415 - only where it is the one
+    if not _is_postgres(location):
+        from smtpconnector_server.store.sqlite import SqliteStore  # noqa: PLC0415 - only where it is the one
 
-    return await SqliteStore.open(Path(location))
+        return await SqliteStore.open(Path(location))
+    try:
+        from smtpconnector_server.store.postgres import PostgresStore  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError:
+        raise StoreError(
+            "PostgreSQL needs a driver: pip install 'smtpconnector-server[postgres]'", is_certain=True
+        ) from None
+    return await PostgresStore.open(location)

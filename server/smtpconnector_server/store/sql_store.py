@@ -28,12 +28,13 @@ class SqlStore(Store):
         self._listeners: list[Callable[[str], None]] = []
 
     @abstractmethod
-    async def _write(self, make: Callable[[], Operation[T]], *, is_atomic: bool = False) -> T:
+    async def _write(self, make: Callable[[], Operation[T]], *, in_turn: bytes | None = None) -> T:
         """Run an operation durably, and tell the listeners what changed.
 
         Args:
             make: Starts the operation, more than once if need be.
-            is_atomic: Whether its queries must be one transaction. False: each is complete by itself.
+            in_turn: Operations with the same key come one after the other, each as one transaction. None: each query is
+                complete by itself.
 
         Raises:
             StoreError: It could not be done.
@@ -52,14 +53,10 @@ class SqlStore(Store):
         """Finish what was begun and let go of files and connections."""
 
     async def accept(self, draft: Draft, *, owner: str | None) -> Claim | Kept | None:
-        return await self._write(
-            partial(operations.accept, draft, owner=owner), is_atomic=draft.supersede_hash is not None
-        )
+        return await self._write(partial(operations.accept, draft, owner=owner), in_turn=draft.supersede_hash)
 
     async def reopen(self, draft: Draft, kept: Kept, *, owner: str) -> Claim | None:
-        return await self._write(
-            partial(operations.reopen, draft, kept, owner=owner), is_atomic=draft.supersede_hash is not None
-        )
+        return await self._write(partial(operations.reopen, draft, kept, owner=owner), in_turn=draft.supersede_hash)
 
     async def beat(self, owner: str, *, lease: float) -> None:
         await self._write(partial(operations.beat, owner, lease=lease))

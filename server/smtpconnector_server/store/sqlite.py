@@ -90,7 +90,7 @@ class SqliteStore(SqlStore):
             raise StoreError(f"the store can not be made: {error.strerror}", is_certain=True) from error
         store = cls(path, clock=clock)
         try:
-            await store._write(migrate, is_atomic=True)
+            await store._write(migrate)
         except BaseException:
             await store.close()
             raise
@@ -103,7 +103,8 @@ class SqliteStore(SqlStore):
             await asyncio.get_running_loop().run_in_executor(self._reading, self._close_reader)
             self._reading.shutdown(wait=False)
 
-    async def _write(self, make: Callable[[], Operation[T]], *, is_atomic: bool = False) -> T:  # noqa: ARG002 - all are
+    async def _write(self, make: Callable[[], Operation[T]], *, in_turn: bytes | None = None) -> T:
+        del in_turn  # all operations are, in the one thread that writes
         return await self._writer.write(make)
 
     async def _read(self, make: Callable[[], Operation[T]]) -> T:
