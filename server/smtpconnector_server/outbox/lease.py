@@ -17,6 +17,8 @@ import structlog
 from smtpconnector_server.store.store import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from smtpconnector_server.store.store import Store
 
 LEASE_SECONDS: Final = 6.0
@@ -27,9 +29,14 @@ _log = structlog.get_logger()
 
 
 class Lease:
-    """A name in the store, and until when it counts as alive."""
+    """A name in the store, and until when it counts as alive.
 
-    def __init__(self) -> None:
+    Args:
+        clock: Seconds, of a clock that goes on while the process is stopped.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.owner = secrets.token_hex(8)
         """Under which messages are claimed."""
         self.attempts = 0
@@ -43,8 +50,8 @@ class Lease:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether nobody can think that it is dead. By a clock that goes on while the process is stopped."""
-        return time.monotonic() < self._fresh_until
+        """Whether nobody can think that it is dead."""
+        return self._clock() < self._fresh_until
 
     async def renew(self, store: Store) -> None:
         """Renew it once.
@@ -52,7 +59,7 @@ class Lease:
         Raises:
             StoreError: The store cannot be reached.
         """
-        began = time.monotonic()
+        began = self._clock()
         await store.beat(self.owner, lease=LEASE_SECONDS)
         self._fresh_until = began + LEASE_SECONDS
 
@@ -62,11 +69,13 @@ class Leases:
 
     Args:
         store: Where they stand.
+        clock: As for :class:`Lease`.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
-        self._current = Lease()
+        self._clock = clock
+        self._current = Lease(clock)
         self._retired: list[Lease] = []
         self._gap_ended = -math.inf
 
@@ -76,7 +85,7 @@ class Leases:
 
         Whoever finds the store again first would take what the others are still sending.
         """
-        return self._current.is_fresh and time.monotonic() - self._gap_ended > LEASE_SECONDS
+        return self._current.is_fresh and self._clock() - self._gap_ended > LEASE_SECONDS
 
     async def current(self) -> Lease:
         """Return the lease to claim under, renewed if need be.
@@ -91,7 +100,7 @@ class Leases:
     def retire(self) -> None:
         """Claim under a new name from now on: there may be claims under the old one that nobody knows of."""
         self._retired.append(self._current)
-        self._current = Lease()
+        self._current = Lease(self._clock)
 
     async def renew(self) -> None:
         """Renew what is in use.
@@ -120,4 +129,4 @@ class Leases:
         had_ended = lease.has_ended
         await lease.renew(self._store)
         if had_ended:
-            self._gap_ended = time.monotonic()
+            self._gap_ended = self._clock()
