@@ -8,7 +8,7 @@ import queue
 import re
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -70,17 +70,18 @@ class Clock:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take the mails of one connection."""
         writer.write(b"220 clock\r\n")
-        while line := await reader.readline():
-            verb = line[:4].upper()
-            if verb == b"EHLO":
-                writer.write(b"250-clock\r\n250 PIPELINING\r\n")
-            elif verb == b"DATA":
-                writer.write(b"354 go on\r\n")
-                await reader.readuntil(b"\r\n.\r\n")
-                self._accepted.put(time.perf_counter())
-                writer.write(b"250 taken\r\n")
-            else:
-                writer.write(b"250 well\r\n")
+        with suppress(ConnectionError):
+            while line := await reader.readline():
+                verb = line[:4].upper()
+                if verb == b"EHLO":
+                    writer.write(b"250-clock\r\n250 PIPELINING\r\n")
+                elif verb == b"DATA":
+                    writer.write(b"354 go on\r\n")
+                    await reader.readuntil(b"\r\n.\r\n")
+                    self._accepted.put(time.perf_counter())
+                    writer.write(b"250 taken\r\n")
+                else:
+                    writer.write(b"250 well\r\n")
         writer.close()
 
 
