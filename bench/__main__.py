@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bench import plot
 from bench.durable import Drain, Enqueue, Lateness
-from bench.engine import Sqlite
+from bench.engine import PostgreSql, Sqlite
 from bench.footprint import Footprint
 from bench.growth import Growth
 from bench.party import (
@@ -49,7 +49,7 @@ _RESULTS = Path(__file__).parent / "results"
 def _scenes(*, quick: bool, rounds: int) -> list[Scene]:
     template, frame = html_template()
     services = (OURS, OURS_TWO, ECHO, NODE_POOL, LOGTO, LOGTO_NEWEST)
-    engines = (Sqlite(),)
+    engines = (Sqlite(), PostgreSql())
     if quick:
         return [
             Throughput("throughput", (OURS, ECHO, NODE_POOL, LOGTO), (16, 64), rounds, 0.6),
