@@ -125,6 +125,9 @@ async def running_server(
             pauses = SharedPauses(kept.store, kept.sealer, pools[Origin.PROFILE])
             following.append(asyncio.create_task(pauses.follow(), name="shared-pauses"))
         await server.start()
+        if delivery is not None:
+            health = server.follow_store(lambda: delivery.leases.is_store_there)
+            following.append(asyncio.create_task(health, name="store-health"))
         try:
             yield Running(server.address, files, metrics_address)
         finally:
@@ -142,6 +145,7 @@ class _Durable:
 
     outbox: Outbox
     worker: Worker
+    leases: Leases
     deliveries: Deliveries
 
     @classmethod
@@ -153,9 +157,8 @@ class _Durable:
         runner = Runner(store, sealer, sender, configurations.restore, hook=hook)
         worker = Worker(store, runner, leases, retention=settings.store_retention, hook=hook)
         changes = Changes(store)
-        return cls(
-            Outbox(store, sealer, worker, leases, changes, hook=hook), worker, Deliveries(store, sealer, changes)
-        )
+        outbox = Outbox(store, sealer, worker, leases, changes, hook=hook)
+        return cls(outbox, worker, leases, Deliveries(store, sealer, changes))
 
 
 async def _drain(server: RpcServer, sender: Sender, delivery: _Durable | None, grace: float) -> None:

@@ -45,11 +45,9 @@ class Service:
         """Call SendMessage with these fields, under a deadline of ten seconds."""
         return await self.stub.SendMessage(connector_service_pb2.SendMessageRequest(**fields), timeout=10)
 
-    async def is_healthy(self) -> bool:
-        """Call the health service."""
-        stub: Any = health_pb2_grpc.HealthStub(self.channel)
-        answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+    async def is_healthy(self, name: str = "") -> bool:
+        """Call the health service for one service; the empty name is the server."""
+        return await is_healthy(self.channel, name)
 
     async def validate(self, *, within: float = 10, **fields: Any) -> connector_service_pb2.ValidateConfigResponse:
         """Call ValidateConfig with these fields, under a deadline in seconds."""
@@ -66,6 +64,13 @@ class Service:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await self.send(**fields)
         return CallError(raised.value)
+
+
+async def is_healthy(channel: grpc.aio.Channel, name: str) -> bool:
+    """Call the health service of a server for one of its services."""
+    stub: Any = health_pb2_grpc.HealthStub(channel)
+    answer = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 @asynccontextmanager

@@ -78,6 +78,12 @@ class Leases:
         self._current = Lease(clock)
         self._retired: list[Lease] = []
         self._gap_ended = -math.inf
+        self._answered_at = -math.inf
+
+    @property
+    def is_store_there(self) -> bool:
+        """Whether the store has answered within the length of a lease."""
+        return self._clock() - self._answered_at < LEASE_SECONDS
 
     @property
     def may_judge(self) -> bool:
@@ -128,5 +134,6 @@ class Leases:
         lease = self._current
         had_ended = lease.has_ended
         await lease.renew(self._store)
+        self._answered_at = self._clock()
         if had_ended:
-            self._gap_ended = self._clock()
+            self._gap_ended = self._answered_at

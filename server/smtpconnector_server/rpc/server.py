@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -18,6 +19,8 @@ from smtpconnector_server.rpc.boundary import BoundaryInterceptor
 from smtpconnector_server.rpc.streaming import Streams
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from smtpconnector_server.rpc.callers import Callers, CallersFile
     from smtpconnector_server.rpc.delivery_servicer import DeliveryServicer
     from smtpconnector_server.rpc.events import CallHook
@@ -36,6 +39,11 @@ _MAX_STREAMS: Final = 2000
 _CONNECTION_AGE_MS: Final = 30 * 60 * 1000
 """After which a client is asked to connect anew, so that new servers and workers get their share."""
 _CONNECTION_AGE_GRACE_MS: Final = 5 * 60 * 1000
+
+_SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+_LOOK_SECONDS: Final = 0.5
+"""Between two looks whether the store is there."""
 
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_REQUEST_OCTETS),
@@ -107,10 +115,24 @@ class RpcServer:
         """The address that is served, with the real port."""
 
     async def start(self) -> None:
-        """Begin to serve."""
+        """Begin to serve. The health of DeliveryService is NOT_SERVING until :meth:`follow_store` says otherwise."""
         await self._server.start()
-        for service in ("", SERVICE_NAME, DELIVERY_SERVICE_NAME):
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        await self._health.set(DELIVERY_SERVICE_NAME, _NOT_SERVING)
+        for service in ("", SERVICE_NAME):
+            await self._health.set(service, _SERVING)
+
+    async def follow_store(self, is_there: Callable[[], bool]) -> None:
+        """Tell for ever whether the store is there, by the health of DeliveryService alone.
+
+        The server as a whole goes on: mails that need no store are sent, and taking every replica out of service while
+        one database restarts would stop those too.
+        """
+        was_there = False
+        while True:
+            if is_there() is not was_there:
+                was_there = not was_there
+                await self._health.set(DELIVERY_SERVICE_NAME, _SERVING if was_there else _NOT_SERVING)
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def drain(self, grace: float) -> None:
         """Turn NOT_SERVING, end streams, refuse new calls and let those in flight finish for ``grace`` seconds."""
