@@ -67,7 +67,7 @@ async def test_a_mail_is_enqueued_watched_and_found_again(tmp_path: Path) -> Non
         code, output, _ = await run("deliveries", "get", sent["delivery_id"], *here)
         assert sent["message_id"] in output
         code, output, _ = await run("deliveries", "list", "--state", "SENT", "--since", "1h", *here)
-        head, row = output.splitlines()
+        head, row, _ = output.splitlines()
         assert head.split()[:3] == ["id", "state", "accepted"]
         assert row.split()[:2] == [sent["delivery_id"], "SENT"]
         assert await send(address, "--request-id", "order-2")

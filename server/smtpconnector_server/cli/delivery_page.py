@@ -27,21 +27,21 @@ _COLOURS: Final = {
 
 
 def table_of(deliveries: Iterable[Delivery]) -> Table:
-    """Return messages as a table, one a row."""
+    """Return messages as a table that fits into 80 columns with their ids whole: the other commands want to be told."""
     from rich.table import Table  # noqa: PLC0415 - costs start-up time that other commands need not pay
 
-    table = Table("id", "state", "accepted", "type", "profile", "caller", "attempts", "why", box=None)
+    table = Table("id", "state", "accepted", "type, profile", box=None)
     for delivery in deliveries:
+        why = f"[dim]{escaped(delivery.failure.reason)}[/]" if delivery.failure else ""
         table.add_row(
             delivery.id,
-            _state(delivery),
-            _time(delivery.create_time),
-            escaped(delivery.usage_type),
-            escaped(delivery.profile or "-"),
-            escaped(delivery.caller),
-            str(delivery.attempts),
-            escaped(delivery.failure.reason if delivery.failure else ""),
+            f"{_state(delivery)}\n{why}".rstrip(),
+            _time(delivery.create_time).replace(" ", "\n"),
+            f"{escaped(delivery.usage_type)}\n[dim]{escaped(delivery.profile)}[/]",
         )
+    for column in table.columns:
+        column.overflow = "fold"
+    table.columns[0].no_wrap = True
     return table
 
 
