@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from contextlib import suppress
+from datetime import UTC, datetime
+from functools import lru_cache
 from json import JSONEncoder
-from typing import IO, TYPE_CHECKING, Any, AnyStr, BinaryIO, Final, Generic, Literal, TextIO, TypeAlias, cast
+from typing import IO, TYPE_CHECKING, Any, AnyStr, Final, Generic, Literal, TypeAlias
 
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping, MutableMapping
 
 LogFormat: TypeAlias = Literal["auto", "json", "text"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
@@ -34,46 +37,46 @@ def configure_logs(log_format: LogFormat, level: LogLevel) -> None:
         level: The least severe level to write.
     """
     as_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
-    renderer: structlog.typing.Processor
-    writers: Callable[..., structlog.typing.WrappedLogger]
-    if as_text:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-        writers = structlog.WriteLoggerFactory(file=cast("TextIO", _Tolerant(sys.stderr)))
-    else:
-        renderer = structlog.processors.JSONRenderer(_to_json)
-        # A line a mail: octets spare a text's layers.
-        writers = structlog.BytesLoggerFactory(file=cast("BinaryIO", _Tolerant(sys.stderr.buffer)))
+    renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if as_text else _to_json
+    lines = _Lines(sys.stderr, "\n") if as_text else _Lines(sys.stderr.buffer, b"\n")
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
+        processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, _add_time, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=writers,
+        logger_factory=lambda *_names: lines,
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_LibraryHandler()], force=True)
 
 
-def _to_json(event: Mapping[str, Any], **_options: object) -> bytes:
-    return _ENCODER.encode(event).encode()
+def _add_time(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    event["timestamp"] = f"{_to_the_second(seconds)}.{nanoseconds // 1000:06d}Z"
+    return event
 
 
-class _Tolerant(Generic[AnyStr]):
-    """A file that loses lines on a full disk, or into a pipe that nobody reads, rather than break what they tell of."""
+@lru_cache(maxsize=1)
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
-    def __init__(self, file: IO[AnyStr]) -> None:
+
+def _to_json(_logger: object, _method: str, event: Mapping[str, Any]) -> bytes:
+    return _ENCODER.encode(event).encode()  # a line a mail: octets spare a text's layers
+
+
+class _Lines(Generic[AnyStr]):
+    """Writes lines, and loses them on a full disk, or into a pipe that nobody reads, rather than break anything."""
+
+    def __init__(self, file: IO[AnyStr], end: AnyStr) -> None:
         self._file: IO[AnyStr] = file
+        self._end: AnyStr = end
 
-    def write(self, line: AnyStr) -> None:
+    def msg(self, line: AnyStr) -> None:
+        """Write a line."""
         with suppress(OSError):
-            self._file.write(line)
-
-    def flush(self) -> None:
-        with suppress(OSError):
+            self._file.write(line + self._end)
             self._file.flush()
+
+    debug = info = warning = error = critical = msg
 
 
 class _LibraryHandler(logging.Handler):
