@@ -23,6 +23,9 @@ MAX_EXPIRE_SECONDS: Final = 7 * 24 * 3600
 """How far ahead an expire_time may be."""
 _CLOCKS_DIFFER_SECONDS: Final = 3600
 """By which a caller's clock may be ahead of ours before the maximum is held against him."""
+_FIRST_SECOND: Final = -62_135_596_800
+"""Of the year 1, with which a Timestamp begins."""
+_NANOS: Final = 1_000_000_000
 _KEY: Final = re.compile(r"[\x20-\x7e]{0,128}")
 _MODES: Final = {
     delivery_pb2.DELIVERY_MODE_UNSPECIFIED: Mode.WAIT,
@@ -137,7 +140,10 @@ def to_receipt_response(receipt: Receipt) -> pb.SendMessageResponse:
 
 
 def _expires_at(request: pb.SendMessageRequest, violations: list[Violation]) -> float:
-    expires_at = request.expire_time.seconds + request.expire_time.nanos / 1_000_000_000
+    seconds, nanos = request.expire_time.seconds, request.expire_time.nanos
+    if seconds < _FIRST_SECOND or not 0 <= nanos < _NANOS:
+        violations.append(Violation("expire_time", "Give a valid google.protobuf.Timestamp."))
+    expires_at = seconds + nanos / _NANOS
     if expires_at > time.time() + MAX_EXPIRE_SECONDS + _CLOCKS_DIFFER_SECONDS:
         violations.append(Violation("expire_time", "Give a time at most 7 days ahead."))
     return expires_at

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from harness.drafts import draft
+from harness.kept import kept
 from smtpconnector_server.failure import Failure, Reason, Stage
 from smtpconnector_server.outbox.lease import Lease
 from smtpconnector_server.outbox.runner import Run, Runner
-from smtpconnector_server.store.record import Attempt, Claim, Kept
+from smtpconnector_server.store.record import Claim
 from smtpconnector_server.store.state import State
 
 if TYPE_CHECKING:
@@ -59,32 +60,7 @@ class EagerSender:
 
 
 def _claim() -> Claim:
-    made = draft(0.0)
-    kept = Kept(
-        id=made.id,
-        caller=made.caller,
-        lane=made.lane,
-        profile=made.profile,
-        usage_type=made.usage_type,
-        message_id=made.message_id,
-        mode=made.mode,
-        policy=made.policy,
-        state=State.SENDING,
-        is_committed=False,
-        may_have_arrived=False,
-        attempt=1,
-        deferrals=0,
-        resends_left=0,
-        created_at=0.0,
-        updated_at=0.0,
-        due_at=0.0,
-        expires_at=60.0,
-        fingerprint=None,
-        last=Attempt(),
-        history=(),
-        is_held=False,
-    )
-    return Claim(kept, made.sealed)
+    return Claim(kept(), draft(0.0).sealed)
 
 
 def give_up(run: Run) -> None:
