@@ -16,9 +16,10 @@ import hashlib
 import random
 import re
 import select
+import time
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Final, LiteralString, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, LiteralString, TypeAlias, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -49,10 +50,11 @@ DIALECT: Final = Dialect(
 _OLDEST: Final = 140_000
 _CONNECTIONS: Final = 10
 """That one process may have, and one more for hints."""
-_CONNECT_SECONDS: Final = 5.0
-"""Until an operation that finds no connection fails."""
-_ANSWER_SECONDS: Final = 10.0
-"""Until an operation is cancelled: something holds a lock, or the network has swallowed it."""
+_CONNECT_SECONDS: Final = 5
+_ASK_POOL_SECONDS: Final = 0.3
+"""The pool tries a new connection when somebody asks, and only then soon after one that failed."""
+_RECONNECT_SECONDS: Final = 0.2
+"""Until the pool gives a failed connection up; it would wait longer each time."""
 _MIGRATE_SECONDS: Final = 300.0
 _TRIES: Final = 5
 _UNDONE_FOR_OTHERS: Final = frozenset({"40001", "40P01"})
@@ -63,7 +65,7 @@ _PARAMETER: Final = re.compile(r":([a-z_]+)")
 _LINK: Final[dict[str, str | int]] = {
     "application_name": "smtpconnector",
     "client_encoding": "utf8",
-    "connect_timeout": round(_CONNECT_SECONDS),
+    "connect_timeout": _CONNECT_SECONDS,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
@@ -74,6 +76,11 @@ _LINK: Final[dict[str, str | int]] = {
 
 class PostgresStore(SqlStore):
     """A store in a database; see :meth:`open`."""
+
+    patience_seconds: ClassVar = 5.0
+    """Until an operation that finds no connection fails."""
+    answer_seconds: ClassVar = 10.0
+    """Until an operation is cancelled: somebody holds a lock, or the network has swallowed it."""
 
     def __init__(self, conninfo: str, dialect: Dialect) -> None:
         super().__init__()
@@ -89,8 +96,7 @@ class PostgresStore(SqlStore):
             kwargs={"autocommit": True, "prepare_threshold": None},
             min_size=1,
             max_size=_CONNECTIONS,
-            timeout=_CONNECT_SECONDS,
-            reconnect_timeout=1.0,  # then it gives up until somebody asks, which is soon
+            reconnect_timeout=_RECONNECT_SECONDS,
         )
         self._hints = Hints(conninfo, self._execute, super()._tell)
 
@@ -151,7 +157,7 @@ class PostgresStore(SqlStore):
 
     async def _run(self, make: Callable[[], Operation[T]], in_turn: bytes | None = None) -> Done[T]:
         async with self._connection() as connection:
-            return await self._hold(connection, make, in_turn=in_turn, within=_ANSWER_SECONDS)
+            return await self._hold(connection, make, in_turn=in_turn, within=self.answer_seconds)
 
     async def _hold(
         self, connection: _Connection, make: Callable[[], Operation[T]], *, in_turn: bytes | None, within: float
@@ -195,26 +201,35 @@ class PostgresStore(SqlStore):
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[_Connection]:
         """Lend a connection that the server has not ended while nobody looked."""
-        task = asyncio.current_task()
-        cancellations = task.cancelling() if task is not None else 0
         while True:
+            connection = await self._get()
             try:
-                connection = await self._pool.getconn()
-            except PoolClosed:
-                raise StoreError("the store is closed", is_certain=True) from None
-            except PoolTimeout:
-                why = self._no_connection or f"all {_CONNECTIONS} are in use"
-                raise StoreError(f"PostgreSQL: no connection: {why}", is_certain=True) from None
-            try:
-                if task is not None and task.cancelling() > cancellations:
-                    # In Python 3.11 wait_for, which the pool uses, forgets one that comes together with the result.
-                    raise asyncio.CancelledError
                 if not _has_ended(connection):
                     yield connection
                     return
                 await connection.close()
             finally:
                 await self._pool.putconn(connection)
+
+    async def _get(self) -> _Connection:
+        task = asyncio.current_task()
+        cancellations = task.cancelling() if task is not None else 0
+        gives_up_at = time.monotonic() + self.patience_seconds
+        while True:
+            try:
+                connection = await self._pool.getconn(timeout=_ASK_POOL_SECONDS)
+            except PoolClosed:
+                raise StoreError("the store is closed", is_certain=True) from None
+            except PoolTimeout:
+                if time.monotonic() < gives_up_at:
+                    continue
+                why = self._no_connection or f"all {_CONNECTIONS} are in use"
+                raise StoreError(f"PostgreSQL: no connection: {why}", is_certain=True) from None
+            if task is not None and task.cancelling() > cancellations:
+                # In Python 3.11 wait_for, which the pool uses, forgets one that comes together with the result.
+                await self._pool.putconn(connection)
+                raise asyncio.CancelledError
+            return connection
 
     def _remember(self, why: str) -> None:
         self._no_connection = why
