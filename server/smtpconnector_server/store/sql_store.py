@@ -98,7 +98,7 @@ class SqlStore(Store):
         return await self._read(operations.depth)
 
     async def take(self, key: bytes, windows: Sequence[tuple[int, float]]) -> float:
-        return await self._write(partial(operations.take, key, windows))
+        return await self._write(partial(operations.take, key, windows), in_turn=key)
 
     async def report_server(self, key: bytes, *, paused_for: float, reason: Reason | None) -> None:
         await self._write(partial(operations.report_server, key, paused_for=paused_for, reason=reason or ""))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -23,9 +22,9 @@ from smtpconnector_server.store.sealing import Sealer
 from smtpconnector_server.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from harness.databases import Database
     from smtpconnector_server.rpc.events import CallEvent
     from smtpconnector_server.store.store import Store
 
@@ -50,10 +49,10 @@ class HungStore:
 class Server:
     """The limits of one server, and what they tell."""
 
-    def __init__(self, store: Store | HungStore, **rates: tuple[Rate, ...]) -> None:
+    def __init__(self, store: Store | HungStore, *, within: float = 20.0, **rates: tuple[Rate, ...]) -> None:
         self.events: list[CallEvent] = []
         self.now = 0.0
-        shared = SharedRates(cast("Store", store), SEALER, self.events.append, clock=lambda: self.now)
+        shared = SharedRates(cast("Store", store), SEALER, self.events.append, within=within, clock=lambda: self.now)
         self.limits = Limits(LimitSettings(calls=1, calls_per_caller=1, **rates), shared)
 
     async def allows(self, client_ip: str = "", profile: str | None = None) -> bool:
@@ -65,22 +64,19 @@ class Server:
 
 
 @pytest.fixture
-async def stores(tmp_path: Path) -> AsyncIterator[list[SqliteStore]]:
-    stores = [await SqliteStore.open(tmp_path / "store.db") for _ in range(2)]
-    yield stores
-    for store in stores:
-        with suppress(RuntimeError):  # the test has closed it
-            await store.close()
+async def stores(database: Database) -> list[Store]:
+    """One database as two servers have it."""
+    return [await database.open(), await database.open()]
 
 
-async def test_two_servers_allow_exactly_what_one_would_however_many_come_at_once(stores: list[SqliteStore]) -> None:
+async def test_two_servers_allow_exactly_what_one_would_however_many_come_at_once(stores: list[Store]) -> None:
     servers = [Server(store, recipient=(Rate(7, 3600),)) for store in stores]
     answers = await asyncio.gather(*(server.allows() for _ in range(20) for server in servers))
     assert answers.count(True) == 7
     assert all(server.events == [] for server in servers)
 
 
-async def test_one_limit_that_is_reached_leaves_the_others_keys_alone(stores: list[SqliteStore]) -> None:
+async def test_one_limit_that_is_reached_leaves_the_others_keys_alone(stores: list[Store]) -> None:
     one, other = (Server(store, client_ip=(Rate(1, 3600),), profile=(Rate(2, 3600),)) for store in stores)
     assert await one.allows("2001:db8::1", "shop")
     assert not await other.allows("2001:DB8:0::1", "shop")  # the same address, written in another way
@@ -89,11 +85,13 @@ async def test_one_limit_that_is_reached_leaves_the_others_keys_alone(stores: li
     assert await one.allows("2001:db8::4", "forum")
 
 
-async def test_without_the_store_a_server_goes_on_alone_from_where_it_was(stores: list[SqliteStore]) -> None:
+async def test_without_the_store_a_server_goes_on_alone_from_where_it_was(tmp_path: Path) -> None:
+    stores = [await SqliteStore.open(tmp_path / "store.db") for _ in range(2)]
     one, other = (Server(store, recipient=(Rate(3, 3600),)) for store in stores)
     assert await one.allows()
     assert await other.allows()
-    await stores[0].close()
+    for store in stores:
+        await store.close()
     assert [await one.allows() for _ in range(4)] == [True, True, False, False]
     (first, second) = one.events
     assert isinstance(first, LimitCountedAlone)
@@ -103,7 +101,7 @@ async def test_without_the_store_a_server_goes_on_alone_from_where_it_was(stores
 
 async def test_a_store_that_hangs_is_waited_for_once_and_asked_again_later() -> None:
     store = HungStore()
-    server = Server(store, recipient=(Rate(5, 3600),))
+    server = Server(store, within=0.05, recipient=(Rate(5, 3600),))
     async with asyncio.timeout(5):
         assert [await server.allows() for _ in range(3)] == [True, True, True]
     assert store.asked == 1

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from harness.databases import Database
     from smtpconnector_server.config.model import LoginAuth, Server
     from smtpconnector_server.smtp.envelope import Envelope
     from smtpconnector_server.store.store import Store
@@ -67,20 +68,16 @@ NewMachine = Callable[..., Any]
 
 
 @pytest.fixture
-async def new_machine(tmp_path: Path, envelope: Envelope, message: bytes) -> AsyncIterator[NewMachine]:
+async def new_machine(database: Database, envelope: Envelope, message: bytes) -> AsyncIterator[NewMachine]:
     machines: list[Machine] = []
-    stores: list[SqliteStore] = []
 
-    async def new_machine(*, first_pause: float = 30.0) -> Machine:
-        stores.append(await SqliteStore.open(tmp_path / "store.db"))
-        machines.append(Machine(stores[-1], envelope, message, first_pause=first_pause))
+    async def new_machine(*, first_pause: float = 30.0, store: Store | None = None) -> Machine:
+        machines.append(Machine(store or await database.open(), envelope, message, first_pause=first_pause))
         return machines[-1]
 
     yield new_machine
     for machine in machines:
         await machine.pool.close(0.0)
-    for store in stores:
-        await store.close()
 
 
 async def test_a_refused_password_is_tried_by_one_server_alone(
@@ -183,17 +180,13 @@ def _now(pool: Any) -> float:
 async def test_without_the_store_everything_goes_on(
     server_for: ServerFor, new_machine: NewMachine, tmp_path: Path
 ) -> None:
-    machine = await new_machine()
+    store = await SqliteStore.open(tmp_path / "away.db")
+    machine = await new_machine(store=store)
+    await store.close()
+    await machine.exchange()  # nothing is asked before there is a server
     async with SmtpServer(Fault(State.GREETING, close, connection=1)) as smtp:
         server = server_for(smtp)
         await machine.send(server)
-        await machine._pauses._store.close()
         with pytest.raises(StoreError):
             await machine.exchange()
         assert await machine.send(server) is None
-
-
-async def test_nothing_is_asked_of_the_store_before_there_is_a_server(new_machine: NewMachine) -> None:
-    machine = await new_machine()
-    await machine._pauses._store.close()
-    await machine.exchange()
