@@ -52,6 +52,8 @@ class SharedPauses:
         self._loop = asyncio.get_running_loop()
         self._told: dict[bytes, float] = {}
         """When the pauses end that were begun and told here."""
+        self._own_until: dict[bytes, float] = {}
+        """When what was told of them ends in the store, at the latest."""
         self._distrusted: set[bytes] = set()
         """Which servers were paused, or about to be tried after a pause, at the last look."""
         self._heard: dict[bytes, float] = {}
@@ -68,6 +70,8 @@ class SharedPauses:
                 if not self._is_failing:
                     _log.warning("store_failed", doing="share pauses", error=str(error))
                 self._is_failing = True
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next look may do
+                _log.error("outbox_broke", doing="share pauses", error_type=type(error).__qualname__)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def exchange(self) -> None:
@@ -92,6 +96,7 @@ class SharedPauses:
                 seconds = newest.ends_at - now + _HEAD_START_SECONDS
                 await self._store.report_server(key, paused_for=seconds, reason=newest.failure.reason)
                 self._told[key] = newest.ends_at
+                self._own_until[key] = self._loop.time() + seconds
             if not all(pool.is_trusted for pool in same):
                 self._distrusted.add(key)
             elif key in self._distrusted:
@@ -104,18 +109,17 @@ class SharedPauses:
         for key, same in pools.items():
             if key in paused:
                 seconds, reason = paused[key]
-                self._pause(same, seconds, reason, now)
+                if self._own_until.get(key, 0.0) + _SAME_SECONDS < now + seconds:
+                    self._pause(same, seconds, reason)
                 self._heard[key] = now + seconds
             elif self._heard.pop(key, 0.0) > now + _SAME_SECONDS:  # taken back before its end
                 for pool in same:
                     pool.relieve()
 
-    def _pause(self, same: list[ServerPool], seconds: float, reason: str, now: float) -> None:
+    def _pause(self, same: list[ServerPool], seconds: float, reason: str) -> None:
         for pool in same:
-            own = pool.own_pause
-            if own is None or own.ends_at + _HEAD_START_SECONDS + _SAME_SECONDS < now + seconds:
-                with suppress(ValueError):  # a newer server's reason
-                    pool.hear(Reason(reason), seconds)
+            with suppress(ValueError):  # a newer server's reason
+                pool.hear(Reason(reason), seconds)
 
     def _key(self, server: Server) -> bytes:
         # With the password in it, one that was corrected here is not paused for the old one elsewhere.
