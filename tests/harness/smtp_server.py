@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from contextlib import suppress
 from socket import SO_RCVBUF, SOL_SOCKET, socket
 from typing import TYPE_CHECKING, Self
 
@@ -68,7 +69,6 @@ class SmtpServer:
         self._receive_buffer = receive_buffer
         self._reached: defaultdict[State, asyncio.Event] = defaultdict(asyncio.Event)
         self._listener = socket()
-        self._accepting: asyncio.Task[None]
         self._serving: set[asyncio.Task[None]] = set()
 
     async def reached(self, state: State) -> None:
@@ -91,23 +91,26 @@ class SmtpServer:
         self._listener.bind((self.host, 0))
         self._listener.listen(128)
         self.port = self._listener.getsockname()[1]
-        self._accepting = asyncio.create_task(self._accept())
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)  # a cancelled sock_accept may lose one
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        serving = [self._accepting, *self._serving]
+        asyncio.get_running_loop().remove_reader(self._listener)
+        self._listener.close()
+        serving = list(self._serving)
         for task in serving:
             task.cancel()
         results = await asyncio.gather(*serving, return_exceptions=True)
-        self._listener.close()
+        for session in self.sessions:
+            session.wire.close()  # of a task that was cancelled before it began, nobody else does
         for result in results:
             if isinstance(result, Exception):  # a mistake of the harness must not pass unseen
                 raise result
 
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            connection, _ = await loop.sock_accept(self._listener)
+    def _accept(self) -> None:
+        with suppress(BlockingIOError):  # the client has gone already
+            connection, _ = self._listener.accept()
+            connection.settimeout(0)
             session = self.session_type(self, Wire(connection), number=len(self.sessions) + 1)
             self.sessions.append(session)
             task = asyncio.create_task(session.run())

@@ -71,6 +71,11 @@ class Wire:
         """Whether octets have arrived that no command has used yet."""
         return bool(self._buffer)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the socket was given back."""
+        return self._socket.fileno() < 0
+
     async def read_line(self) -> bytes:
         """Read up to and including the next CRLF. A bare CR or LF is part of the line."""
         while b"\r\n" not in self._buffer:

@@ -168,7 +168,7 @@ async def test_a_refusal_becomes_the_status_of_the_contract(
     state: State, reply: bytes, code: str, reason: str, outcome: str, tmp_path: Path
 ) -> None:
     async with (
-        SmtpServer(Fault(state, reply_with(reply)), extensions=("ENHANCEDSTATUSCODES",)) as server,
+        SmtpServer(Fault(state, reply_with(reply))) as server,
         running_service({"default": document_for(server)}, tmp_path) as service,
     ):
         error = await send_refused(service)

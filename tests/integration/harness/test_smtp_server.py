@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import aiosmtplib
 import pytest
@@ -190,3 +191,11 @@ async def test_can_fail_instead_of_the_handshake(action: Action) -> None:
         with pytest.raises(aiosmtplib.SMTPException):
             await client.connect(timeout=0.2)
         await server.all_sessions_ended()
+
+
+async def test_a_client_that_comes_as_the_server_ends_leaves_no_socket_behind() -> None:
+    async with SmtpServer() as server:
+        with socket.create_connection((server.host, server.port)):
+            while not server.sessions:  # noqa: ASYNC110 - its task must not have begun
+                await asyncio.sleep(0)
+    assert [session.wire.is_closed for session in server.sessions] == [True]
