@@ -95,7 +95,7 @@ async def run(plan: Plan, folder: Path, course: Course) -> None:
             try:
                 await asyncio.gather(*(server.start() for server in servers))
                 course.phase = "hurts"
-                await _hurt(plan, course, Scene(random, end, moved), servers, engine, load)
+                await _hurt(plan, course, Scene(random, load, end, moved), servers, engine, load)
                 course.phase = "drains"
                 if moved:
                     moved.move(0.0)

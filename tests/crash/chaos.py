@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -20,10 +21,15 @@ if TYPE_CHECKING:
 
     from crash.clock import Clock
     from crash.far_end import FarEnd
+    from crash.load import Load
     from crash.servers import Server
 
 FREEZE_SECONDS = 8.0
 """Longer than a lease, so that others take over."""
+_ANSWERS_BETWEEN = 15
+"""On the average, between a start and the next harm."""
+_WORK_SECONDS = 3.0
+"""The longest time for them."""
 _MARK_SECONDS = 2.0
 """How long a server may take to come to the point where it is to be killed; then it is killed where it is."""
 
@@ -33,9 +39,17 @@ class Scene:
     """What a harm may use."""
 
     random: Random
+    load: Load
     far_end: FarEnd
     clock: Clock | None
     """Of the servers, where it can be moved."""
+
+    async def work(self) -> None:
+        """Let the servers answer some calls, so that there is something to lose; how many is chance."""
+        enough = self.load.heard + round(self.random.expovariate(1 / _ANSWERS_BETWEEN))
+        give_up = time.monotonic() + _WORK_SECONDS
+        while self.load.heard < enough and time.monotonic() < give_up:  # noqa: ASYNC110 - no event tells of a number
+            await asyncio.sleep(0.005)
 
 
 Harm: TypeAlias = Callable[[Scene, "Server"], Awaitable[None]]
@@ -43,13 +57,14 @@ Harm: TypeAlias = Callable[[Scene, "Server"], Awaitable[None]]
 
 async def kill_at_random(scene: Scene, server: Server) -> None:
     """SIGKILL, some time after the start."""
-    await asyncio.sleep(scene.random.expovariate(2.0))
+    await scene.work()
+    await asyncio.sleep(scene.random.uniform(0, 0.1))
     await server.kill()
 
 
 async def kill_at_stage(scene: Scene, server: Server) -> None:
     """SIGKILL when a session with the SMTP server comes to a stage."""
-    await asyncio.sleep(scene.random.uniform(0, 0.3))
+    await scene.work()
     scene.far_end.mark(server.name, scene.random.choice(MARKS), server.pid, skip=scene.random.choice((0, 0, 1, 3, 8)))
     if not await server.gone(within=_MARK_SECONDS):
         await scene.far_end.unmark(server.name)
@@ -68,7 +83,7 @@ async def kill_at_octets(scene: Scene, server: Server) -> None:
 
 
 async def _kill_at_call(scene: Scene, server: Server, call: str) -> None:
-    await asyncio.sleep(scene.random.uniform(0, 0.3))
+    await scene.work()
     count = round(scene.random.expovariate(1 / 15)) + 1
     if not await tracer.kill_at(server, call, count, within=_MARK_SECONDS):
         await server.kill()
@@ -85,13 +100,13 @@ async def kill_at_start(scene: Scene, server: Server) -> None:
 
 async def terminate(scene: Scene, server: Server) -> None:
     """SIGTERM with a grace too short for what is under way."""
-    await asyncio.sleep(scene.random.uniform(0, 1.0))
+    await scene.work()
     await server.stop()
 
 
 async def freeze(scene: Scene, server: Server) -> None:
     """SIGSTOP for longer than a lease, and SIGCONT; somebody else has its work by then."""
-    await asyncio.sleep(scene.random.uniform(0, 1.0))
+    await scene.work()
     server.signal(signal.SIGSTOP)
     await asyncio.sleep(FREEZE_SECONDS)
     server.signal(signal.SIGCONT)
@@ -100,7 +115,7 @@ async def freeze(scene: Scene, server: Server) -> None:
 
 async def fill_disk(scene: Scene, server: Server) -> None:
     """No file can grow."""
-    await asyncio.sleep(scene.random.uniform(0, 0.5))
+    await scene.work()
     server.limit_files(1)
     await asyncio.sleep(scene.random.uniform(0.3, 1.5))
     server.limit_files(-1)

@@ -98,6 +98,11 @@ class Load:
         """How many answers there were, silence included."""
         return sum(self.words.values())
 
+    @property
+    def heard(self) -> int:
+        """How many answers there were that the service gave."""
+        return self.calls - self.words[Word.SILENCE]
+
     async def run(self, rate: float) -> None:
         """Begin ``rate`` requests a second until stopped."""
         while not self._stopped.is_set():
