@@ -13,6 +13,7 @@ from crash.__main__ import main
 
 _TESTS = Path(__file__).parents[1]
 _SECONDS = 240.0
+_SHORT = ("--seconds", "25", "--longest", "8", "--rate", "15")
 
 
 async def _play(*arguments: str) -> tuple[int, str]:
@@ -34,9 +35,12 @@ async def _play(*arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.needs_server("strace")
-@pytest.mark.parametrize(("engine", "kills"), [("none", 6), ("sqlite", 15)])
+@pytest.mark.parametrize(
+    ("engine", "kills"),
+    [("none", 6), ("sqlite", 15), pytest.param("postgres", 15, marks=pytest.mark.needs_server("postgres"))],
+)
 async def test_no_promise_is_broken_when_servers_are_killed(engine: str, kills: int) -> None:
-    code, said = await _play("--engine", engine, "--kills", str(kills), "--longest", "8", "--rate", "15")
+    code, said = await _play("--engine", engine, "--kills", str(kills), *_SHORT)
     assert code == 0, said
 
 
