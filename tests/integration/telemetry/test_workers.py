@@ -49,6 +49,26 @@ async def test_workers_are_counted_together_and_no_total_falls_when_one_dies(tmp
         assert list(folder.iterdir()) == []
 
 
+async def test_workers_with_a_store_count_against_one_limit(tmp_path: Path) -> None:
+    async with Inbox() as inbox:
+        flags = ["--workers", "2", "--store", str(tmp_path / "store.db"), "--limit-recipient", "3/hour"]
+        profile = tmp_path / "profile.json"
+        profile.write_text(json.dumps(document_for(inbox)), encoding="utf-8")
+        flags += ["--profile", f"default={profile}", "--metrics-listen", "127.0.0.1:0"]
+        async with served(*flags) as server:
+            codes = []
+            for _ in range(8):  # the kernel gives each connection to either worker
+                try:
+                    await _send(server.address)
+                except grpc.aio.AioRpcError as error:
+                    codes.append(error.code())
+            assert codes == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 5
+            assert len(inbox.mails) == 3
+            metrics = MetricsReader((await server.line("metrics_listening"))["address"])
+            assert await metrics.value("queue_messages", state="QUEUED") == 0
+            assert await server.stop() == 0
+
+
 async def _send(address: str) -> None:
     """Send over a connection of its own, waiting for the server if need be."""
     async with grpc.aio.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
