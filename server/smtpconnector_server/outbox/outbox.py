@@ -116,10 +116,9 @@ class Outbox:
             Failure: The SMTP server did not accept the message, or its end is unknown.
         """
         ends = _clock() + within
-        lapses_at = time.time() + within
         joined: Kept | None = None
         while True:
-            begin = self._begin(wanted, joined, lapses_at, on_commit)
+            begin = self._begin(wanted, joined, ends, on_commit)
             found = await self._whole(begin, wanted, ends, late=_cancel)
             if found is None:
                 await _pause(ends)
@@ -158,8 +157,7 @@ class Outbox:
                     return None
                 composed = await wanted.compose(None)
                 await wanted.admit()
-                expires_at = wanted.order.expires_at or time.time() + ENQUEUED_SECONDS
-                draft = self._draft(wanted, composed, expires_at=expires_at, lapses_to=State.EXPIRED)
+                draft = self._draft(wanted, composed, expires_in=ENQUEUED_SECONDS, lapses_to=State.EXPIRED)
                 try:
                     accepted = await self._store.accept(draft, owner=lease.owner if lease else None)
                 except StoreError as error:
@@ -172,21 +170,18 @@ class Outbox:
                     return receipt(accepted.kept)
         return receipt(self._same(accepted, wanted)) if isinstance(accepted, Kept) else queued(draft)
 
-    async def _begin(
-        self, wanted: Wanted, joined: Kept | None, lapses_at: float, on_commit: OnCommit
-    ) -> Run | Kept | None:
+    async def _begin(self, wanted: Wanted, joined: Kept | None, ends: float, on_commit: OnCommit) -> Run | Kept | None:
         """Take a message in hand that a call waits for, unless somebody else has it or it has its end.
 
         Args:
             wanted: The message.
             joined: What this call has waited for so far.
-            lapses_at: The end of the call's time, in seconds since the epoch.
+            ends: The end of the call's time.
             on_commit: As for :meth:`send`.
 
         Returns:
             The attempt, or what is kept of the message; None: the store is away or somebody else was faster, ask again.
         """
-        expires_at = wanted.order.expires_at
         async with self._turn(wanted):
             try:
                 kept = await self._kept(wanted, joined)
@@ -203,8 +198,8 @@ class Outbox:
             draft = self._draft(
                 wanted,
                 composed,
-                expires_at=expires_at or lapses_at,
-                lapses_to=State.EXPIRED if expires_at else State.NOT_SENT,
+                expires_in=ends - _clock(),
+                lapses_to=State.NOT_SENT if wanted.order.expires_at is None else State.EXPIRED,
                 kept=kept,
             )
             try:
@@ -320,7 +315,7 @@ class Outbox:
         return kept
 
     def _draft(
-        self, wanted: Wanted, composed: Composed, *, expires_at: float, lapses_to: State, kept: Kept | None = None
+        self, wanted: Wanted, composed: Composed, *, expires_in: float, lapses_to: State, kept: Kept | None = None
     ) -> Draft:
         order = wanted.order
         delivery_id = kept.id if kept is not None else _new_id()
@@ -334,7 +329,8 @@ class Outbox:
             message_id=composed.mail.message_id,
             mode=order.mode,
             policy=order.policy,
-            expires_at=expires_at,
+            expires_at=order.expires_at,
+            expires_in=expires_in,
             lapses_to=lapses_to,
             request_hash=self._request_hash(wanted),
             fingerprint=self._fingerprint(wanted),

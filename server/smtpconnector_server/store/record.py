@@ -37,7 +37,9 @@ class Draft:
     message_id: str
     mode: Mode
     policy: UncertainPolicy
-    expires_at: float
+    expires_at: float | None
+    """The end of its usefulness that its caller has set. None: ``expires_in`` seconds from now by the store's clock."""
+    expires_in: float = 0.0
     lapses_to: State
     """What it becomes if it is unsent by then: EXPIRED, or NOT_SENT where only the waiting call's deadline passes."""
     request_hash: bytes | None

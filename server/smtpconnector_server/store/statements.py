@@ -52,6 +52,8 @@ def _ended(state: str, reason: str, text: str) -> str:
 
 # Accepting
 
+# A deadline that nobody has told as a time of day is reckoned by this clock alone, however wrong a server's own is.
+_EXPIRES_AT: Final = "COALESCE(CAST(:expires_at AS BIGINT), {now} + :expires_in)"
 INSERT: Final = f"""
 INSERT INTO delivery (
     id, caller, lane, profile, usage_type, message_id, mode, policy, state, owner, attempt, is_committed,
@@ -60,7 +62,7 @@ INSERT INTO delivery (
     last_reply_enhanced_code, last_reply_text, last_connections, history, key_id, wrapped_key, content
 ) VALUES (
     :id, :caller, :lane, :profile, :usage_type, :message_id, :mode, :policy, :state, :owner, :attempt, FALSE,
-    FALSE, 0, :resends_left, {{now}}, {{now}}, {{now}}, :expires_at, :lapses_to, :request_hash,
+    FALSE, 0, :resends_left, {{now}}, {{now}}, {{now}}, {_EXPIRES_AT}, :lapses_to, :request_hash,
     :fingerprint, :supersede_hash, '', '', '', '', 0,
     '', '', 0, CAST(:state AS TEXT) || ',' || {{now}} || ',;', :key_id, :wrapped_key, :content
 ) ON CONFLICT (request_hash) WHERE request_hash IS NOT NULL DO NOTHING
@@ -69,7 +71,7 @@ RETURNING {_KEPT}
 REOPEN: Final = f"""
 UPDATE delivery SET {_moved("'SENDING'")},
     owner = :owner, attempt = attempt + 1, is_committed = FALSE, deferrals = 0, resends_left = :resends_left,
-    due_at = {{now}}, expires_at = :expires_at, lapses_to = :lapses_to, mode = :mode, policy = :policy,
+    due_at = {{now}}, expires_at = {_EXPIRES_AT}, lapses_to = :lapses_to, mode = :mode, policy = :policy,
     supersede_hash = :supersede_hash, last_host = '', last_reason = '', last_stage = '', last_text = '',
     last_reply_code = 0, last_reply_enhanced_code = '', last_reply_text = '', last_connections = 0,
     key_id = :key_id, wrapped_key = :wrapped_key, content = :content

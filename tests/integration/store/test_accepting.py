@@ -39,6 +39,20 @@ async def test_a_message_without_an_owner_is_queued_as_it_was_drafted(store: Sto
     assert [(change.cursor, change.state, change.reason) for change in kept.history] == [(1, State.QUEUED, "")]
 
 
+async def test_a_time_to_live_is_reckoned_by_the_stores_own_clock(
+    database: Database, store: Store, new_draft: NewDraft
+) -> None:
+    draft = new_draft(expires_at=None, expires_in=30.0)
+    before = await database.now()
+
+    await store.accept(draft, owner=None)
+
+    kept = await store.get(draft.id)
+    assert kept is not None
+    assert before + 30.0 <= kept.expires_at + 1e-5
+    assert kept.expires_at <= await database.now() + 30.0 + 1e-5
+
+
 async def test_a_message_with_an_owner_is_claimed_at_once(store: Store, new_draft: NewDraft) -> None:
     draft = new_draft(profile=None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sqlite3
 import stat
@@ -279,9 +280,14 @@ asyncio.run(main())
 """
 
 
+def _environment() -> dict[str, str]:
+    """Return an environment in which a process finds the test tools as this one does."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
 async def test_a_file_that_can_not_grow_is_used_again_when_it_can(file: Path) -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _ON_LIMITED_DISK, str(file), stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", _ON_LIMITED_DISK, str(file), stdout=asyncio.subprocess.PIPE, env=_environment()
     )
 
     output, _ = await process.communicate()
@@ -321,7 +327,9 @@ async def test_a_killed_process_loses_nothing_that_it_has_answered(file: Path) -
     told: dict[str, str] = {}
     for name, lines in (("a", 50), ("b", 500)):
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", _UNTIL_IT_IS_KILLED, str(file), name, stdout=asyncio.subprocess.PIPE
+            *(sys.executable, "-c", _UNTIL_IT_IS_KILLED, str(file), name),
+            stdout=asyncio.subprocess.PIPE,
+            env=_environment(),
         )
         assert process.stdout is not None
         answers = [await process.stdout.readline() for _ in range(lines)]
