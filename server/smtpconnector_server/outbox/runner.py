@@ -216,24 +216,14 @@ class Runner:
     async def _send(
         self, run: Run, composed: Composed | None, on_commit: Callable[[], Awaitable[None]] | None
     ) -> Ending:
-        fence: FenceError | None = None
+        instead: Ending | FenceError | None = None
 
         async def commit() -> None:
-            nonlocal fence
+            nonlocal instead
             if on_commit is not None:
                 await on_commit()
-            try:
-                await self._store.commit(run.claim)
-            except FenceError as lost:
-                fence = lost
-                raise _taken() from None
-            except StoreError as error:
-                _log.warning("store_failed", doing="commit", error=str(error))
-                raise unavailable() from None
-            if not run.lease.is_fresh:
-                # Frozen since the store answered: another server may say of this message that its end is unknown.
-                raise unavailable()
-            if run.is_stopped:  # while the store was noting it
+            instead = await self._commit(run)
+            if instead is not None:
                 raise _taken()
             run.is_committed = True
 
@@ -242,12 +232,38 @@ class Runner:
             run.host = mail.server.host
             result = await self._sender.send(mail, within=_MAX_SECONDS, on_commit=commit)
         except Failure:
-            if fence is None:
+            if instead is None:
                 raise
-            if not _is_ours(fence, run.claim):
-                raise fence from None
-            return ending.lapsed()
+            if isinstance(instead, FenceError):
+                raise instead from None
+            return instead
         return ending.sent(result, mail.server.host)
+
+    async def _commit(self, run: Run) -> Ending | FenceError | None:
+        """Have the store note that the last octet is about to leave.
+
+        Returns:
+            What becomes of the message instead; None: it may leave at once.
+
+        Raises:
+            Failure: It must not leave in this attempt.
+        """
+        asked = time.monotonic()  # goes on while the process is stopped
+        try:
+            seconds_left = await self._store.commit(run.claim)
+        except FenceError as fence:
+            return ending.lapsed() if _is_ours(fence, run.claim) else fence
+        except StoreError as error:
+            _log.warning("store_failed", doing="commit", error=str(error))
+            raise unavailable() from None
+        if not run.lease.is_fresh:
+            # Frozen since the store answered: another server may say of this message that its end is unknown.
+            raise unavailable()
+        if time.monotonic() - asked >= seconds_left:  # the answer was long on its way
+            return ending.lapsed()
+        if run.is_stopped:  # while the store was noting it
+            raise _taken()
+        return None
 
     def _unpacked(self, claim: Claim) -> Composed:
         try:

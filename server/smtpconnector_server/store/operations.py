@@ -107,12 +107,12 @@ def claim(owner: str, lane: str, *, count: int) -> Operation[list[Claim]]:
     return Done(claims, tuple(claim.kept.id for claim in claims))
 
 
-def commit(claim: Claim) -> Operation[None]:
+def commit(claim: Claim) -> Operation[float]:
     """See :meth:`Store.commit`."""
     committed = yield Query(statements.COMMIT, {"id": claim.kept.id, "attempt": claim.kept.attempt})
     if not committed:
         raise FenceError((yield from get(claim.kept.id)).result)
-    return Done(None)
+    return Done(seconds(committed[0][0]))
 
 
 def finish(claim: Claim, ending: Ending) -> Operation[bool]:

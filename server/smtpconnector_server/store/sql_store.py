@@ -70,8 +70,8 @@ class SqlStore(Store):
     async def claim(self, owner: str, lane: str, *, count: int) -> list[Claim]:
         return await self._write(partial(operations.claim, owner, lane, count=count))
 
-    async def commit(self, claim: Claim) -> None:
-        await self._write(partial(operations.commit, claim))
+    async def commit(self, claim: Claim) -> float:
+        return await self._write(partial(operations.commit, claim))
 
     async def finish(self, claim: Claim, ending: Ending) -> bool:
         return await self._write(partial(operations.finish, claim, ending))

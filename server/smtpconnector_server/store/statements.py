@@ -115,7 +115,7 @@ RETURNING {_CLAIMED}
 COMMIT: Final = """
 UPDATE delivery SET is_committed = TRUE
 WHERE id = :id AND attempt = :attempt AND state = 'SENDING' AND NOT is_committed AND expires_at > {now}
-RETURNING id
+RETURNING expires_at - {now}
 """
 _STATE: Final = "CAST(:state AS TEXT)"
 _IS_IN_DOUBT: Final = f"may_have_arrived AND {_STATE} IN ('REJECTED', 'NOT_SENT', 'EXPIRED')"

@@ -86,8 +86,11 @@ class Store(Protocol):
         attempt than before.
         """
 
-    async def commit(self, claim: Claim) -> None:
+    async def commit(self, claim: Claim) -> float:
         """Note that the last octet of the message is about to leave.
+
+        Returns:
+            How many seconds after this look at its clock the message expires; more than 0.
 
         Raises:
             FenceError: It must not: the message was cancelled, superseded, taken over or has expired.

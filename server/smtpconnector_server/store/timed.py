@@ -66,9 +66,9 @@ class TimedStore(Store):
         with self._timed("claim"):
             return await self._store.claim(owner, lane, count=count)
 
-    async def commit(self, claim: Claim) -> None:
+    async def commit(self, claim: Claim) -> float:
         with self._timed("commit"):
-            await self._store.commit(claim)
+            return await self._store.commit(claim)
 
     async def finish(self, claim: Claim, ending: Ending) -> bool:
         with self._timed("finish"):

@@ -100,6 +100,15 @@ async def test_a_message_is_committed_once_and_its_state_stays(store: Store, beg
         await store.commit(claim)
 
 
+async def test_a_commit_tells_how_long_the_message_is_still_of_use(
+    store: Store, database: Database, begin: Begin
+) -> None:
+    claim = await begin()
+    await database.advance(50.0)
+
+    assert 0 < await store.commit(claim) <= 10.0
+
+
 async def test_a_message_that_has_expired_in_hand_can_not_be_committed(
     store: Store, database: Database, begin: Begin
 ) -> None:

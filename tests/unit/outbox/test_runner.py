@@ -27,6 +27,7 @@ class SlowStore:
     def __init__(self) -> None:
         self.is_asked = asyncio.Event()
         self.may_answer = asyncio.Event()
+        self.seconds_left = 60.0
 
     def on_change(self, listener: Callable[[str], None]) -> None:
         pass
@@ -34,9 +35,10 @@ class SlowStore:
     async def beat(self, owner: str, *, lease: float) -> None:
         pass
 
-    async def commit(self, claim: Claim) -> None:
+    async def commit(self, claim: Claim) -> float:
         self.is_asked.set()
         await self.may_answer.wait()
+        return self.seconds_left
 
     async def finish(self, claim: Claim, ending: Ending) -> bool:
         return True
@@ -56,6 +58,7 @@ class EagerSender:
 
         self.tasks.append(asyncio.create_task(write()))
         await asyncio.wait(self.tasks)
+        self.tasks[0].result()
         await asyncio.Event().wait()  # for a reply that does not come
 
 
@@ -67,27 +70,41 @@ def give_up(run: Run) -> None:
     run.give_up(Failure(Reason.DEADLINE_EXCEEDED, "The deadline passed.", stage=Stage.STORE))
 
 
+async def _attempt(store: SlowStore, sender: EagerSender) -> Run:
+    """Begin an attempt that a call waits for, and bring it to where the store is asked."""
+    lease = Lease()
+    await lease.renew(cast("Any", store))
+    runner = Runner(cast("Any", store), cast("Any", None), cast("Any", sender), cast("Any", None))
+
+    async def on_commit() -> None:
+        pass
+
+    run = runner.start(_claim(), lease, composed=cast("Any", _Composed()), on_commit=on_commit)
+    await store.is_asked.wait()
+    return run
+
+
 @pytest.mark.parametrize(("stop", "state"), [(give_up, State.NOT_SENT), (Run.release, State.QUEUED)])
 async def test_a_mail_does_not_leave_when_its_attempt_was_stopped_while_the_store_noted_that_it_would(
     stop: Callable[[Run], None], state: State
 ) -> None:
     store, sender = SlowStore(), EagerSender()
-    lease = Lease()
-    await lease.renew(cast("Any", store))
-    runner = Runner(cast("Any", store), cast("Any", None), cast("Any", sender), cast("Any", None))
-    composed = cast("Any", _Composed())
-
-    async def on_commit() -> None:
-        pass
-
-    run = runner.start(_claim(), lease, composed=composed, on_commit=on_commit)
-    await store.is_asked.wait()
+    run = await _attempt(store, sender)
     store.may_answer.set()  # the answer and the stop are there at the same time
     stop(run)
     end = await run.ending
     await asyncio.wait(sender.tasks)
     assert isinstance(sender.tasks[0].exception(), Failure)
     assert (end.state, sender.has_left) == (state, False)
+
+
+async def test_a_mail_does_not_leave_when_it_has_expired_before_the_answer_of_the_store_was_there() -> None:
+    store, sender = SlowStore(), EagerSender()
+    store.seconds_left = 1e-9
+    run = await _attempt(store, sender)
+    store.may_answer.set()
+    end = await run.ending
+    assert (end.state, end.delay, sender.has_left) == (State.QUEUED, 0.0, False)  # for the sweep to end
 
 
 class _Composed:
