@@ -9,6 +9,7 @@ import pytest
 
 from harness.documents import document_for
 from harness.inbox import Inbox
+from harness.servers.postgres import running_postgres
 from harness.service import running_service
 from smtpconnector.v1 import delivery_pb2, validation_pb2
 from smtpconnector_server.failure import Failure, Reason
@@ -148,3 +149,24 @@ async def test_services_on_one_store_share_the_budget_of_mails_queued_mails_and_
             await one.validate(config={"profile": "default"}, depth=validation_pb2.DEPTH_AUTHENTICATE)
             for service in (one, other):
                 assert (await service.send_refused(**call)).reason == "LOCAL_RATE_LIMITED"
+
+
+@pytest.mark.needs_server("postgres")
+@pytest.mark.parametrize("how", ["frozen", "stopped"])
+async def test_mails_that_need_no_store_go_out_while_the_database_is_away(how: str, tmp_path: Path) -> None:
+    key = tmp_path / "store.key"
+    key.write_text(fresh_key(), encoding="ascii")
+    key.chmod(0o600)
+    with running_postgres() as postgres:
+        settings = {"store": postgres.url(postgres.new_database()), "store_key": str(key), "limit_profile": "3/hour"}
+        call: dict[str, Any] = {"to": "ada@example.com", "type": "SignIn"}
+        async with Inbox() as inbox, running_service({"default": document_for(inbox)}, tmp_path, **settings) as service:
+            await service.send(**call)
+            (postgres.freeze if how == "frozen" else postgres.stop)()
+            try:
+                await service.send(**call)
+                await service.send(**call)
+                assert (await service.send_refused(**call)).reason == "LOCAL_RATE_LIMITED"
+            finally:
+                (postgres.thaw if how == "frozen" else postgres.start)()
+            assert len(inbox.mails) == 3
