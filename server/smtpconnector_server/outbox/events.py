@@ -111,21 +111,21 @@ def started(kept: Kept) -> AttemptStarted:
     return AttemptStarted(kept.id, kept.attempt, is_taken_over)
 
 
-def ended(kept: Kept, ending: Ending, now: float) -> MessageDeferred | MessageEnded:
+def ended(kept: Kept, ending: Ending, seconds: float) -> MessageDeferred | MessageEnded:
     """Return what is told of an attempt that has ended.
 
     Args:
-        kept: The message as it was before.
+        kept: The message as it was when it was taken up.
         ending: The end that the store has taken.
-        now: Seconds since the epoch.
+        seconds: Since then.
     """
     if ending.state is State.QUEUED:
         return MessageDeferred(kept.id, kept.profile, kept.attempt, ending.attempt, ending.delay)
     state, attempt = ending.state, ending.attempt
     if kept.may_have_arrived and state is not State.SENT:
         state, attempt = State.UNKNOWN, replace(attempt, reason=Reason.DELIVERY_UNCERTAIN)
-    seconds = max(0.0, now - kept.created_at)
-    return MessageEnded(kept.id, kept.profile, kept.mode, kept.attempt, attempt, state, seconds)
+    waited = kept.updated_at - kept.created_at  # both by the store's clock, which may not be ours
+    return MessageEnded(kept.id, kept.profile, kept.mode, kept.attempt, attempt, state, max(0.0, waited) + seconds)
 
 
 def lost(kept: Kept, newer: Kept | None) -> ClaimLost:

@@ -171,6 +171,7 @@ class Runner:
         self, run: Run, composed: Composed | None, on_commit: Callable[[], Awaitable[None]] | None
     ) -> None:
         kept = run.claim.kept
+        started = time.monotonic()
         self._hook(events.started(kept))
         try:
             end = _stopped(run) if run.is_stopped else await self._outcome(run, composed, on_commit)
@@ -180,7 +181,7 @@ class Runner:
         if not await self._finish(run, end):
             self._hook(events.lost(kept, None))
             return
-        self._hook(events.ended(kept, end, time.time()))
+        self._hook(events.ended(kept, end, time.monotonic() - started))
         if not run.ending.done():
             run.ending.set_result(end)
 
