@@ -12,6 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
 from bench import plot
 from bench.durable import Drain, Enqueue, Lateness
 from bench.engine import PostgreSql, Sqlite
@@ -35,8 +38,6 @@ from bench.result import Results
 from bench.round_trip import RoundTrips
 from bench.scene import Burst, Throughput, html_template
 from bench.stage import Stages
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from bench.load import RECIPIENT
 from bench.party import TEXT, profile
-
 from smtpconnector_server.config.document import read_document
 from smtpconnector_server.config.origin import Origin
 from smtpconnector_server.config.secret import Secret

@@ -6,14 +6,14 @@ import time
 import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
+
 from bench import load
 from bench.backlog import backlog
 from bench.party import OURS, profile
 from bench.sink import STALLED, running_clock, running_sink
-
 from smtpconnector.v1 import connector_service_pb2 as pb
 from smtpconnector.v1 import connector_service_pb2_grpc
 from smtpconnector_server.store.state import State
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ENQUEUE_FRAME: Final = load.frame("SignIn", {"code": "246810"}, mode=load.ENQUEUE)
 _WARM_UP: Final = 300
 _MIN: Final = 50
-_WAYS: Final[Mapping[str, Mapping[str, object]]] = {
+_WAYS: Final[Mapping[str, Mapping[str, Any]]] = {
     "WAIT": {},
     "WAIT, request_id": {"request_id": ""},
     "ENQUEUE": {"delivery_mode": load.ENQUEUE},

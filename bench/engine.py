@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from bench.party import Service, ours
-
 from harness.servers.postgres import running_postgres
 from smtpconnector_server.store.keyring import fresh_key
 

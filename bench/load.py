@@ -57,7 +57,7 @@ class Run:
 
 
 def frame(
-    usage_type: str, payload: Mapping[str, str], profile: str = "", mode: delivery_pb2.DeliveryMode = WAIT
+    usage_type: str, payload: Mapping[str, str], profile: str = "", mode: delivery_pb2.DeliveryMode.ValueType = WAIT
 ) -> bytes:
     """Return a SendMessageRequest as gRPC frames it."""
     request = pb.SendMessageRequest(to=RECIPIENT, type=usage_type, delivery_mode=mode)

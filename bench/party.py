@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from bench import load
 from bench.process import Process, running
-
 from harness.certificates import ca_pem
 from harness.servers.mail_server import CREDENTIALS
 from harness.servers.process import HOST, free_ports

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import grpc
+
 from bench.backlog import backlog
 from bench.party import profile
 from bench.sink import running_sink
-
 from smtpconnector.v1 import connector_service_pb2 as pb
 from smtpconnector.v1 import connector_service_pb2_grpc
 from smtpconnector_server.outbox.worker import MAX_UNDER_WAY_IN_LANE

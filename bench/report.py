@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.party import OURS
 from rich.table import Table
+
+from bench.party import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.party import profile, submission_profile
-
 from harness.proxy import Proxy, Toxics
 from harness.servers.postfix import running_postfix
 

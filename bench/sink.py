@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.process import running
-
 from harness.servers.process import HOST, free_ports, unprivileged
 from harness.servers.programs import program
 

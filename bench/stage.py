@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from bench.party import OURS, TEXT, TEXT_FRAME, profile
 from bench.scene import html_template
-
 from smtpconnector.v1 import connector_service_pb2 as pb
 from smtpconnector_server.config.document import read_document
 from smtpconnector_server.config.origin import Origin
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.result import Results
-
     from smtpconnector_server.delivery.composition import MailRequest
     from smtpconnector_server.message.mail import Mail
     from smtpconnector_server.message.template import CompiledTemplate
