@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Final
 
 import psycopg
 
+from smtpconnector_server.store.connections import is_direct
 from smtpconnector_server.store.store import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
-    from typing import LiteralString
+    from collections.abc import Callable, Sequence
+
+    from smtpconnector_server.store.connections import Connections
 
 _LISTEN: Final = "LISTEN smtpconnector_changes"
 _NOTIFY: Final = "SELECT pg_notify('smtpconnector_changes', payload) FROM unnest(%(payloads)s::text[]) AS payload"
@@ -34,19 +36,16 @@ class Hints:
     """Tells the other servers what this one has changed, and hears of what they have.
 
     Args:
-        conninfo: Where to listen.
-        execute: Runs a statement on any connection.
+        connections: To the database.
         tell: Called with the ids of messages that others have changed.
     """
 
     def __init__(
         self,
-        conninfo: str,
-        execute: Callable[[LiteralString, Mapping[str, object]], Awaitable[None]],
+        connections: Connections,
         tell: Callable[[Sequence[str]], None],
     ) -> None:
-        self._conninfo = conninfo
-        self._execute = execute
+        self._connections = connections
         self._tell = tell
         self._name = secrets.token_hex(4)
         self._untold: dict[str, None] = {}
@@ -84,7 +83,8 @@ class Hints:
                 for start in range(0, len(ids), _IDS_IN_PAYLOAD)
             ]
             with suppress(psycopg.Error, StoreError):
-                await self._execute(_NOTIFY, {"payloads": payloads})
+                async with self._connections.lend() as connection:
+                    await connection.execute(_NOTIFY, {"payloads": payloads})
 
     async def _keep_listening(self) -> None:
         is_possible = True
@@ -95,11 +95,9 @@ class Hints:
 
     async def _listen(self) -> bool:
         """Listen until the connection ends; return False if nothing would ever be heard."""
-        connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True, prepare_threshold=None)
-        async with connection:
-            ((pid,),) = await (await connection.execute("SELECT pg_backend_pid()")).fetchall()
-            if pid != connection.info.backend_pid:
-                return False  # a pooler is between, and LISTEN would be left behind in somebody else's session
+        async with await self._connections.make() as connection:
+            if not await is_direct(connection):
+                return False  # LISTEN would be left behind in somebody else's session
             await connection.execute(_LISTEN)
             self._tell(("",))  # nothing was heard until now
             async for notify in connection.notifies():

@@ -15,16 +15,12 @@ import asyncio
 import hashlib
 import random
 import re
-import select
-import time
-from contextlib import asynccontextmanager
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar, Final, LiteralString, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, LiteralString, TypeVar
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
+from smtpconnector_server.store.connections import Connections, one_line
 from smtpconnector_server.store.dialect import Dialect
 from smtpconnector_server.store.hints import Hints
 from smtpconnector_server.store.migrations import migrate
@@ -32,14 +28,14 @@ from smtpconnector_server.store.sql_store import SqlStore
 from smtpconnector_server.store.store import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-    from typing import Any, Self
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Self
 
+    from smtpconnector_server.store.connections import Connection
     from smtpconnector_server.store.operations import Done, Operation
     from smtpconnector_server.store.rows import Row, Value
 
 T = TypeVar("T")
-_Connection: TypeAlias = "psycopg.AsyncConnection[tuple[Any, ...]]"
 
 DIALECT: Final = Dialect(
     now="CAST(extract(epoch FROM statement_timestamp()) * 1000000 AS BIGINT)",
@@ -48,13 +44,6 @@ DIALECT: Final = Dialect(
     text='TEXT COLLATE "C"',
 )
 _OLDEST: Final = 140_000
-_CONNECTIONS: Final = 10
-"""That one process may have, and one more for hints."""
-_CONNECT_SECONDS: Final = 5
-_ASK_POOL_SECONDS: Final = 0.3
-"""The pool tries a new connection when somebody asks, and only then soon after one that failed."""
-_RECONNECT_SECONDS: Final = 0.2
-"""Until the pool gives a failed connection up; it would wait longer each time."""
 _MIGRATE_SECONDS: Final = 300.0
 _TRIES: Final = 5
 _UNDONE_FOR_OTHERS: Final = frozenset({"40001", "40P01"})
@@ -62,16 +51,6 @@ _UNDONE_FOR_OTHERS: Final = frozenset({"40001", "40P01"})
 _VALUES_IN_MESSAGE: Final = ("22", "23")
 """Classes of errors whose message may quote what was to be stored."""
 _PARAMETER: Final = re.compile(r":([a-z_]+)")
-_LINK: Final[dict[str, str | int]] = {
-    "application_name": "smtpconnector",
-    "client_encoding": "utf8",
-    "connect_timeout": _CONNECT_SECONDS,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,
-}
-"""What a URL does not say itself. Nothing that PgBouncer refuses."""
 
 
 class PostgresStore(SqlStore):
@@ -82,23 +61,11 @@ class PostgresStore(SqlStore):
     answer_seconds: ClassVar = 10.0
     """Until an operation is cancelled: somebody holds a lock, or the network has swallowed it."""
 
-    def __init__(self, conninfo: str, dialect: Dialect) -> None:
+    def __init__(self, url: str, dialect: Dialect) -> None:
         super().__init__()
-        self._conninfo = conninfo
         self._dialect = dialect
-        self._no_connection = ""
-        """Why the last connection could not be made."""
-        self._pool: AsyncConnectionPool[_Connection] = AsyncConnectionPool(
-            open=False,
-            conninfo=conninfo,
-            connection_class=_remembering(self._remember),
-            # No prepared statements: behind PgBouncer the next one would reach a server that has not prepared it.
-            kwargs={"autocommit": True, "prepare_threshold": None},
-            min_size=1,
-            max_size=_CONNECTIONS,
-            reconnect_timeout=_RECONNECT_SECONDS,
-        )
-        self._hints = Hints(conninfo, self._execute, super()._tell)
+        self._connections = Connections(url, patience_seconds=self.patience_seconds)
+        self._hints = Hints(self._connections, super()._tell)
 
     @classmethod
     async def open(cls, url: str, *, dialect: Dialect = DIALECT) -> Self:
@@ -111,23 +78,21 @@ class PostgresStore(SqlStore):
         Raises:
             StoreError: It cannot be reached, it is not fit to be a store, or a newer program has made its schema.
         """
-        store = cls(_conninfo(url), dialect)
+        store = cls(url, dialect)
         try:
-            async with await psycopg.AsyncConnection.connect(
-                store._conninfo, autocommit=True, prepare_threshold=None
-            ) as connection:
+            async with await store._connections.make() as connection:
                 await _check_fitness(connection)
                 await store._hold(connection, migrate, in_turn=b"migrate", within=_MIGRATE_SECONDS)
         except psycopg.Error as error:
             raise _to_store_error(error, may_have_happened=False) from None
-        await store._pool.open()
+        await store._connections.open()
         store._hints.start()
         return store
 
     async def close(self) -> None:
         """Let go of the connections; what is under way goes on to its end."""
         await self._hints.stop()
-        await self._pool.close()
+        await self._connections.close()
 
     async def _write(self, make: Callable[[], Operation[T]], *, in_turn: bytes | None = None) -> T:
         for _ in range(_TRIES):
@@ -156,11 +121,11 @@ class PostgresStore(SqlStore):
         self._hints.send(changed)
 
     async def _run(self, make: Callable[[], Operation[T]], in_turn: bytes | None = None) -> Done[T]:
-        async with self._connection() as connection:
+        async with self._connections.lend() as connection:
             return await self._hold(connection, make, in_turn=in_turn, within=self.answer_seconds)
 
     async def _hold(
-        self, connection: _Connection, make: Callable[[], Operation[T]], *, in_turn: bytes | None, within: float
+        self, connection: Connection, make: Callable[[], Operation[T]], *, in_turn: bytes | None, within: float
     ) -> Done[T]:
         """Hold an operation's conversation, as one transaction if it has to take its turn.
 
@@ -183,7 +148,7 @@ class PostgresStore(SqlStore):
         except TimeoutError:
             raise StoreError(f"PostgreSQL: no answer within {within:.0f} s", is_certain=not may_have_happened) from None
 
-    async def _converse(self, connection: _Connection, operation: Operation[T]) -> Done[T]:
+    async def _converse(self, connection: Connection, operation: Operation[T]) -> Done[T]:
         try:
             query = next(operation)
             while True:
@@ -194,65 +159,8 @@ class PostgresStore(SqlStore):
         finally:
             operation.close()
 
-    async def _execute(self, sql: LiteralString, values: Mapping[str, object]) -> None:
-        async with self._connection() as connection:
-            await connection.execute(sql, values)
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[_Connection]:
-        """Lend a connection that the server has not ended while nobody looked."""
-        while True:
-            connection = await self._get()
-            try:
-                if not _has_ended(connection):
-                    yield connection
-                    return
-                await connection.close()
-            finally:
-                await self._pool.putconn(connection)
-
-    async def _get(self) -> _Connection:
-        task = asyncio.current_task()
-        cancellations = task.cancelling() if task is not None else 0
-        gives_up_at = time.monotonic() + self.patience_seconds
-        while True:
-            try:
-                connection = await self._pool.getconn(timeout=_ASK_POOL_SECONDS)
-            except PoolClosed:
-                raise StoreError("the store is closed", is_certain=True) from None
-            except PoolTimeout:
-                if time.monotonic() < gives_up_at:
-                    continue
-                why = self._no_connection or f"all {_CONNECTIONS} are in use"
-                raise StoreError(f"PostgreSQL: no connection: {why}", is_certain=True) from None
-            if task is not None and task.cancelling() > cancellations:
-                # In Python 3.11 wait_for, which the pool uses, forgets one that comes together with the result.
-                await self._pool.putconn(connection)
-                raise asyncio.CancelledError
-            return connection
-
-    def _remember(self, why: str) -> None:
-        self._no_connection = why
-
-
-def _remembering(remember: Callable[[str], None]) -> type[_Connection]:
-    """Return a class of connections that notes why the last one could not be made; the pool keeps that to itself."""
-
-    class Connection(psycopg.AsyncConnection["tuple[Any, ...]"]):
-        @classmethod
-        async def connect(cls, *arguments: Any, **options: Any) -> Self:  # noqa: ANN401 - whatever the pool passes on
-            try:
-                connection = await super().connect(*arguments, **options)
-            except psycopg.Error as error:
-                remember(_one_line(error))
-                raise
-            remember("")
-            return connection
-
-    return Connection
-
-
-async def _check_fitness(connection: _Connection) -> None:
+async def _check_fitness(connection: Connection) -> None:
     """Refuse a database that could not keep the promises.
 
     Raises:
@@ -274,10 +182,10 @@ async def _check_fitness(connection: _Connection) -> None:
             )
 
 
-async def _ask(connection: _Connection, sql: LiteralString, values: Mapping[str, Value]) -> Sequence[Row]:
+async def _ask(connection: Connection, sql: LiteralString, values: Mapping[str, Value]) -> Sequence[Row]:
     cursor = connection.cursor(binary=True)
     await cursor.execute(sql, {name: _storable(value) for name, value in values.items()})
-    return await cursor.fetchall() if cursor.description else ()
+    return () if cursor.rownumber is None else await cursor.fetchall()
 
 
 @cache
@@ -297,38 +205,13 @@ def _begin_alone(in_turn: bytes) -> LiteralString:
     return f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock({lock})"
 
 
-def _has_ended(connection: _Connection) -> bool:
-    """Return whether an idle connection is of no use: the server says something only when it leaves."""
-    if connection.closed or connection.broken:
-        return True
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def _conninfo(url: str) -> str:
-    try:
-        given = conninfo_to_dict(url)
-        return make_conninfo(url, **{name: value for name, value in _LINK.items() if name not in given})
-    except psycopg.Error:
-        raise StoreError(
-            "the URL of the store is none that PostgreSQL knows: postgresql://USER:PASSWORD@HOST:PORT/DATABASE, where "
-            "special characters of the password are percent-encoded",
-            is_certain=True,
-        ) from None
-
-
 def _to_store_error(error: psycopg.Error, *, may_have_happened: bool) -> StoreError:
     """Translate an error; one of severity FATAL may come after a commit, one of severity ERROR has undone it."""
     has_ended = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     is_undone = error.diag.severity_nonlocalized == "ERROR" or not has_ended
-    text = _one_line(error)
+    text = one_line(error)
     if error.sqlstate is not None:
         text = f"{type(error).__name__} ({error.sqlstate})"
         if not error.sqlstate.startswith(_VALUES_IN_MESSAGE):
             text += f": {error.diag.message_primary}"
     return StoreError(f"PostgreSQL: {text}", is_certain=is_undone or not may_have_happened)
-
-
-def _one_line(error: psycopg.Error) -> str:
-    return " ".join(str(error).split())
