@@ -30,6 +30,8 @@ CHANGES: Final = ("requeued", "resent", "uncertain", "lapsed", "purged")
 GONE: Final = "GONE"
 """The state of a message that is not known any more."""
 
+_ALWAYS_ASKED: Final = ("accept", "beat", "claim", "commit", "finish", "sweep")
+"""Operations whose first failure is told of as a rise from nought."""
 _MESSAGE_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
 _STORE_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -75,6 +77,8 @@ class OutboxMetrics:
         }
         for change in CHANGES:
             self._swept[change,].inc(0)
+        for operation in _ALWAYS_ASKED:
+            self._store_failures[operation,].inc(0)
 
     def _deferred(self, event: MessageDeferred) -> None:
         self._attempts[event.profile or OWN, event.attempt.reason or Reason.DELIVERY_EXPIRED].inc()

@@ -154,6 +154,8 @@ def test_no_server_of_a_callers_configuration_becomes_a_label() -> None:
 
 def test_what_matters_most_is_there_before_it_happens_first() -> None:
     metrics = Metrics(["shop"])
+    assert value(metrics, "messages_swept_total", {"change": "uncertain"}) == 0
+    assert value(metrics, "store_failures_total", {"operation": "beat"}) == 0
     defects = {"method": "SendMessage", "code": "INTERNAL", "reason": "INTERNAL"}
     assert value(metrics, "calls_total", defects) == 0
     for profile in ("shop", "own"):

@@ -14,10 +14,13 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from smtpconnector_server.delivery.events import MailEnded, MailSettled
 from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
+from smtpconnector_server.outbox.events import AttemptStarted, ClaimLost, MessageDeferred, MessageEnded
 from smtpconnector_server.rpc.events import CallEnded, CallStarted, MailComposed
 from smtpconnector_server.smtp.capabilities import Capabilities
 from smtpconnector_server.smtp.events import SessionAwaited, SessionFailed, SessionOpened, TransactionEnded
 from smtpconnector_server.smtp.transaction import Level
+from smtpconnector_server.store.record import Attempt
+from smtpconnector_server.store.state import Mode, State
 from smtpconnector_server.telemetry.adapters import asked_for_traces
 from smtpconnector_server.telemetry.hook import tell as telling
 from smtpconnector_server.telemetry.tracing import Tracing, tracing_to
@@ -94,6 +97,56 @@ async def test_a_call_is_a_span_below_its_callers_with_a_span_for_each_stage(
         "smtpconnector.level": "PIPELINING",
         "smtpconnector.round_trips": 2,
     }
+
+
+@pytest.mark.parametrize(
+    ("end", "state", "reason"),
+    [
+        (MessageEnded("d1", "shop", Mode.ENQUEUE, 2, Attempt(reply_code=250), State.SENT, 0.5), "SENT", None),
+        (
+            MessageDeferred("d1", "shop", 2, Attempt(reason="SMTP_CONNECT_FAILED", stage="CONNECT"), 3.0),
+            "QUEUED",
+            "SMTP_CONNECT_FAILED",
+        ),
+    ],
+)
+async def test_an_attempt_of_the_queue_is_a_trace_of_its_own_that_its_messages_id_finds(
+    exporter: InMemorySpanExporter, end: Any, state: str, reason: str | None
+) -> None:
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    hook = telling(Tracing(provider).listeners)
+
+    async def attempt() -> dict[str, Any]:
+        hook(AttemptStarted("d1", 2, is_taken_over=False))
+        hook(SessionAwaited(**HERE, seconds=0.01, was_lent=True))
+        hook(end)
+        return structlog.contextvars.get_contextvars()
+
+    bound = await asyncio.create_task(attempt())
+    spans = by_name(exporter)
+    assert spans["attempt"].parent is None
+    assert spans["pool"].parent == spans["attempt"].context
+    attributes = dict(spans["attempt"].attributes or {})
+    assert attributes["smtpconnector.delivery_id"] == "d1"
+    assert (attributes["smtpconnector.attempt"], attributes["smtpconnector.state"]) == (2, state)
+    assert attributes.get("error.type") == reason
+    assert spans["attempt"].status.status_code is (StatusCode.ERROR if reason else StatusCode.UNSET)
+    assert spans["attempt"].context is not None
+    assert bound["trace_id"] == f"{spans['attempt'].context.trace_id:032x}"
+
+
+async def test_an_attempt_that_was_stopped_ends_its_span(exporter: InMemorySpanExporter) -> None:
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    hook = telling(Tracing(provider).listeners)
+
+    async def attempt() -> None:
+        hook(AttemptStarted("d1", 1, is_taken_over=False))
+        hook(ClaimLost("d1", 1, State.CANCELLED))
+
+    await asyncio.create_task(attempt())
+    assert list(by_name(exporter)) == ["attempt"]
 
 
 async def test_the_steps_of_a_log_in_follow_one_another(
