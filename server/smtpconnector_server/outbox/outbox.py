@@ -18,10 +18,10 @@ import structlog
 from smtpconnector_server.failure import Failure, Reason, Stage
 from smtpconnector_server.outbox import answer
 from smtpconnector_server.outbox.answer import Receipt, final_answer, queued, receipt
+from smtpconnector_server.outbox.drafts import Drafts
 from smtpconnector_server.outbox.events import MessageAccepted, tell_nobody
-from smtpconnector_server.outbox.parcel import pack
 from smtpconnector_server.outbox.runner import Run
-from smtpconnector_server.store.record import Claim, Draft, Kept
+from smtpconnector_server.store.record import Claim, Kept
 from smtpconnector_server.store.state import State
 from smtpconnector_server.store.store import StoreError
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from typing import Any
 
-    from smtpconnector_server.delivery.composition import Composed
     from smtpconnector_server.outbox.changes import Changes
     from smtpconnector_server.outbox.events import OutboxHook
     from smtpconnector_server.outbox.lease import Leases
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
 
     OnCommit = Callable[[], Awaitable[None]]
 
-ENQUEUED_SECONDS: Final = 24 * 3600.0
-"""How long a message of the queue is of use where nothing is said."""
 _END_SECONDS: Final = 0.2
 """What is kept of a call's time for writing down that its message was not sent."""
 _END_SHARE: Final = 0.1
@@ -79,7 +76,7 @@ class Outbox:
         hook: OutboxHook = tell_nobody,
     ) -> None:
         self._store = store
-        self._sealer = sealer
+        self._drafts = Drafts(sealer)
         self._worker = worker
         self._leases = leases
         self._changes = changes
@@ -117,8 +114,16 @@ class Outbox:
         """
         ends = _clock() + within
         joined: Kept | None = None
+        is_announced = False
+
+        async def announce() -> None:
+            nonlocal is_announced
+            if not is_announced:  # one call may come to make several attempts
+                await on_commit()
+                is_announced = True
+
         while True:
-            begin = self._begin(wanted, joined, ends, on_commit)
+            begin = self._begin(wanted, joined, ends, announce)
             found = await self._whole(begin, wanted, ends, late=_cancel)
             if found is None:
                 await _pause(ends)
@@ -157,7 +162,7 @@ class Outbox:
                     return None
                 composed = await wanted.compose(None)
                 await wanted.admit()
-                draft = self._draft(wanted, composed, expires_in=ENQUEUED_SECONDS, lapses_to=State.EXPIRED)
+                draft = self._drafts.make(wanted, composed)
                 try:
                     accepted = await self._store.accept(draft, owner=lease.owner if lease else None)
                 except StoreError as error:
@@ -168,7 +173,7 @@ class Outbox:
                 if isinstance(accepted, Claim) and lease is not None:
                     self._worker.begin(accepted, lease, composed=composed)
                     return receipt(accepted.kept)
-        return receipt(self._same(accepted, wanted)) if isinstance(accepted, Kept) else queued(draft)
+        return receipt(self._drafts.same(accepted, wanted)) if isinstance(accepted, Kept) else queued(draft)
 
     async def _begin(self, wanted: Wanted, joined: Kept | None, ends: float, on_commit: OnCommit) -> Run | Kept | None:
         """Take a message in hand that a call waits for, unless somebody else has it or it has its end.
@@ -195,13 +200,7 @@ class Outbox:
             composed = await wanted.compose(kept.message_id if kept is not None else None)
             if kept is None:
                 await wanted.admit()
-            draft = self._draft(
-                wanted,
-                composed,
-                expires_in=ends - _clock(),
-                lapses_to=State.NOT_SENT if wanted.order.expires_at is None else State.EXPIRED,
-                kept=kept,
-            )
+            draft = self._drafts.make(wanted, composed, ends_in=ends - _clock(), kept=kept)
             try:
                 if kept is None:
                     claim = await self._store.accept(draft, owner=lease.owner)
@@ -257,9 +256,9 @@ class Outbox:
             if kept is None:
                 raise answer.pending()
             return kept
-        request_hash = self._request_hash(wanted)
+        request_hash = self._drafts.request_hash(wanted)
         kept = await self._store.find(request_hash) if request_hash is not None else None
-        return self._same(kept, wanted) if kept is not None else None
+        return self._drafts.same(kept, wanted) if kept is not None else None
 
     async def _whole(
         self, work: Coroutine[Any, Any, _T], wanted: Wanted, ends: float, *, late: Callable[[_T], None]
@@ -290,7 +289,7 @@ class Outbox:
 
     def _turn(self, wanted: Wanted) -> asyncio.Lock:
         """Return what lets the requests of one id begin one after the other: only the first one is counted."""
-        return self._turns.setdefault(self._request_hash(wanted) or secrets.token_bytes(16), asyncio.Lock())
+        return self._turns.setdefault(self._drafts.request_hash(wanted) or secrets.token_bytes(16), asyncio.Lock())
 
     def _doubt(self, error: StoreError, wanted: Wanted) -> None:
         """Take note that the store failed while it accepted a message.
@@ -303,47 +302,6 @@ class Outbox:
             self._leases.retire()
         if not wanted.order.request_id:
             raise answer.unavailable() if error.is_certain else answer.half_accepted()
-
-    def _same(self, kept: Kept, wanted: Wanted) -> Kept:
-        """Return what is kept under a request's id, if it is of the same request.
-
-        Raises:
-            Failure: REQUEST_ID_CONFLICT.
-        """
-        if kept.fingerprint != self._fingerprint(wanted):
-            raise answer.conflict()
-        return kept
-
-    def _draft(
-        self, wanted: Wanted, composed: Composed, *, expires_in: float, lapses_to: State, kept: Kept | None = None
-    ) -> Draft:
-        order = wanted.order
-        delivery_id = kept.id if kept is not None else _new_id()
-        key = order.supersede_key
-        return Draft(
-            id=delivery_id,
-            caller=wanted.caller,
-            lane=wanted.lane,
-            profile=wanted.source.profile,
-            usage_type=composed.usage_type,
-            message_id=composed.mail.message_id,
-            mode=order.mode,
-            policy=order.policy,
-            expires_at=order.expires_at,
-            expires_in=expires_in,
-            lapses_to=lapses_to,
-            request_hash=self._request_hash(wanted),
-            fingerprint=self._fingerprint(wanted),
-            supersede_hash=self._sealer.hash("supersede", wanted.caller, key) if key else None,
-            sealed=self._sealer.seal(delivery_id, pack(composed, wanted.source)),
-        )
-
-    def _request_hash(self, wanted: Wanted) -> bytes | None:
-        request_id = wanted.order.request_id
-        return self._sealer.hash("request", wanted.caller, request_id) if request_id else None
-
-    def _fingerprint(self, wanted: Wanted) -> bytes:
-        return self._sealer.hash("fingerprint", wanted.content)
 
 
 async def _pause(ends: float) -> None:
@@ -409,11 +367,6 @@ def _late(wanted: Wanted) -> Failure:
         " slow.",
         stage=Stage.STORE,
     )
-
-
-def _new_id() -> str:
-    """Return an id that nobody can guess and that sorts by its time."""
-    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
 def _clock() -> float:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
+import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from harness.documents import document_for
-from harness.fault import Fault, State, stall
-from harness.service import running_service
+from harness.durable import ENQUEUE, Gate, ended, send
+from harness.fault import Fault, State, reply_with, stall
+from harness.service import CallError, running_service
 from harness.smtp_server import SmtpServer
-from smtpconnector.v1.delivery_pb2 import DeliveryMode
+from smtpconnector.v1.delivery_pb2 import DeliveryMode, DeliveryState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,3 +69,67 @@ async def test_a_call_that_waits_is_told_at_expire_time_that_the_mail_has_expire
         assert error.reason == "DELIVERY_EXPIRED"
         assert time.monotonic() - began < 8  # the call itself has ten seconds
         assert (await service.send_refused(**request)).reason == "DELIVERY_EXPIRED"
+
+
+async def test_a_queued_mail_that_is_deferred_beyond_its_time_never_leaves(tmp_path: Path) -> None:
+    file = tmp_path / "store"
+    async with (
+        SmtpServer(
+            Fault(State.RCPT, reply_with(b"450 4.2.1 Try again in 3600 seconds\r\n"), occurrence=1), extensions=()
+        ) as smtp,
+        running_service({"default": document_for(smtp)}, tmp_path, store=str(file)) as service,
+    ):
+        await send(service, request_id="r", delivery_mode=ENQUEUE, expire_time=_in(3))
+        (row,) = await ended(file, "EXPIRED")
+
+        assert (row.reason, row.has_content) == ("DELIVERY_EXPIRED", False)
+        again = await send(service, request_id="r", delivery_mode=ENQUEUE)
+        assert again.state == DeliveryState.DELIVERY_STATE_EXPIRED
+        assert not smtp.ledger
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_mail_whose_time_ends_on_its_way_is_stopped_before_its_last_octet(
+    mode: DeliveryMode.ValueType, tmp_path: Path
+) -> None:
+    file = tmp_path / "store"
+    gate = Gate()
+    async with (
+        SmtpServer(Fault(State.DATA, gate), extensions=()) as smtp,
+        running_service({"default": document_for(smtp)}, tmp_path, store=str(file)) as service,
+    ):
+        call = asyncio.ensure_future(send(service, request_id="r", delivery_mode=mode, expire_time=_in(60)))
+        await smtp.reached(State.DATA)
+        let_expire(file)
+        gate.open()
+        await ended(file, "EXPIRED")
+        if mode == DeliveryMode.DELIVERY_MODE_WAIT:
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await call
+            assert CallError(raised.value).reason == "DELIVERY_EXPIRED"
+        else:
+            await call
+
+        assert not smtp.ledger
+
+
+async def test_a_deadline_that_passes_by_the_stores_clock_alone_is_no_end(tmp_path: Path) -> None:
+    file = tmp_path / "store"
+    gate = Gate()
+    async with (
+        SmtpServer(Fault(State.DATA, gate), extensions=()) as smtp,
+        running_service({"default": document_for(smtp)}, tmp_path, store=str(file)) as service,
+    ):
+        call = asyncio.ensure_future(send(service, request_id="r", seconds=60.0))
+        await smtp.reached(State.DATA)
+        let_expire(file)
+        gate.open()
+
+        assert (await call).state == DeliveryState.DELIVERY_STATE_SENT
+        assert len(smtp.ledger) == 1
+
+
+def let_expire(file: Path) -> None:
+    """Let the time of every message be over."""
+    with closing(sqlite3.connect(file, timeout=10.0)) as connection, connection:
+        connection.execute("UPDATE delivery SET expires_at = updated_at")
