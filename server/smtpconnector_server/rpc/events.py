@@ -51,7 +51,7 @@ class MailComposed:
 
 @dataclass(frozen=True, slots=True)
 class LimitCountedAlone:
-    """A mail was counted against a limit by this process alone, because the store could not be asked."""
+    """A mail was counted against a limit by this process alone, because the store could not be asked in time."""
 
     error: str | None
     """Why, the first time; None while that goes on."""

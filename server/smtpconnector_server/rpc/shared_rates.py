@@ -74,8 +74,16 @@ class SharedRates:
                 self._hook(LimitCountedAlone(error=None))
                 return None
             self._ask_at = now + _AWAY_SECONDS
+        turn = self._turns.setdefault(key, asyncio.Lock())  # they would only wait for each other in the store
+        ends = asyncio.get_running_loop().time() + self._within
         try:
-            wait = await self._asked(key, [(rate.count, rate.seconds) for rate in rates])
+            async with asyncio.timeout_at(ends):
+                await turn.acquire()
+        except TimeoutError:  # too many for one key; the store goes on with those before this one
+            self._hook(LimitCountedAlone(error=None))
+            return None
+        try:
+            wait = await self._asked(key, [(rate.count, rate.seconds) for rate in rates], turn, ends)
         except (StoreError, TimeoutError) as error:
             self._lose(str(error) or "it did not answer in time")
             return None
@@ -84,17 +92,13 @@ class SharedRates:
             self._hook(LimitsShared())
         return wait
 
-    async def _asked(self, key: bytes, windows: Sequence[tuple[int, float]]) -> float:
-        """Ask the store, with one question about a key at a time: they would only wait for each other there.
+    async def _asked(self, key: bytes, windows: Sequence[tuple[int, float]], turn: asyncio.Lock, ends: float) -> float:
+        """Ask the store, and end the turn when it has answered.
 
         Raises:
             StoreError: It could not be done.
             TimeoutError: There was no answer in time. It may have been counted.
         """
-        turn = self._turns.setdefault(key, asyncio.Lock())
-        ends = asyncio.get_running_loop().time() + self._within
-        async with asyncio.timeout_at(ends):
-            await turn.acquire()
         # A task of its own, which is not cancelled: to give up a question can take longer than the answer.
         asking = asyncio.create_task(self._store.take(key, windows), name="shared-rate")
         self._asking.add(asking)

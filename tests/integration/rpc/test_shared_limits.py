@@ -53,8 +53,10 @@ class Server:
     def __init__(self, store: Store | HungStore, *, within: float = 20.0, **rates: tuple[Rate, ...]) -> None:
         self.events: list[CallEvent] = []
         self.now = 0.0
-        shared = SharedRates(cast("Store", store), SEALER, self.events.append, within=within, clock=lambda: self.now)
-        self.limits = Limits(LimitSettings(calls=1, calls_per_caller=1, **rates), shared)
+        self.shared = SharedRates(
+            cast("Store", store), SEALER, self.events.append, within=within, clock=lambda: self.now
+        )
+        self.limits = Limits(LimitSettings(calls=1, calls_per_caller=1, **rates), self.shared)
 
     async def allows(self, client_ip: str = "", profile: str | None = None) -> bool:
         try:
@@ -111,6 +113,17 @@ async def test_a_store_that_hangs_is_waited_for_once_and_asked_again_later() -> 
     assert await server.allows()
     assert [type(event) for event in server.events] == [LimitCountedAlone] * 3 + [LimitsShared]
     assert store.asked == 2
+
+
+async def test_too_many_for_one_key_do_not_make_the_store_lost() -> None:
+    store = HungStore()
+    server = Server(store, within=0.2, recipient=(Rate(5, 3600),), profile=(Rate(5, 3600),))
+    turn = server.shared._turns.setdefault(server.shared.key("recipient", "ada@example.com"), asyncio.Lock())
+    store.answers = True
+    async with turn:
+        assert await server.allows(profile="shop")
+    assert store.asked == 1  # about the profile
+    assert server.events == [LimitCountedAlone(error=None)]
 
 
 async def test_what_is_refused_here_is_not_asked_of_the_store() -> None:
