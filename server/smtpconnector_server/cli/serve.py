@@ -101,6 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
     from smtpconnector_server.rpc.callers import CallersError  # noqa: PLC0415
     from smtpconnector_server.rpc.certificates import CertificateError  # noqa: PLC0415
     from smtpconnector_server.store.location import LocationError  # noqa: PLC0415
+    from smtpconnector_server.store.store import StoreError  # noqa: PLC0415
     from smtpconnector_server.telemetry.logs import configure_logs  # noqa: PLC0415
 
     settings = _settings(arguments)
@@ -111,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
         if settings.workers > 1 and shared is None:
             return asyncio.run(_supervise(settings))
         app.run(app.serve(settings, profiles, shared_address=shared, on_ready=_announce))
-    except (OSError, CallersError, CertificateError, LocationError) as error:
+    except (OSError, CallersError, CertificateError, LocationError, StoreError) as error:
         raise CommandFailed(str(error), CONFIG_WRONG) from None
     return OK
 
