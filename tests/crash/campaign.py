@@ -229,6 +229,7 @@ def _judge(plan: Plan, folder: Path, course: Course, kept: list[Kept]) -> None:
     bounds = Bounds()
     bounds = Bounds(
         late_seconds=math.inf if plan.clock_jumps else bounds.late_seconds,
+        store_fails=any(course.harms[name] for name in chaos.FAIL_STORE),
         linger_seconds=bounds.linger_seconds + chaos.FREEZE_SECONDS * has_frozen,
     )
     course.breaches = judge(course.histories, strangers, bounds)

@@ -157,4 +157,6 @@ KILLS = {"kill": 1, "kill at stage": 1, "kill at sync": 1, "kill at octets": 1, 
 NEED_TRACER = frozenset({"kill at sync", "kill at octets", "sync fails", "writes fail"})
 NEED_FILE = frozenset({"kill at sync", "disk full", "sync fails", "writes fail"})
 """Harms to a store that is a file of the server."""
+FAIL_STORE = frozenset({"disk full", "sync fails", "writes fail", "restart", "power", "cut off", "network silent"})
+"""Harms while which the store takes nothing."""
 NEED_CLOCK = frozenset({"clock jumps"})

@@ -46,6 +46,7 @@ def _table(plan: Plan, course: Course) -> Table:
     ends = Counter(history.kept.word for history in histories if history.kept is not None)
     resent = sum(len(history.mails) > 1 for history in histories)
     unknown = [history for history in histories if history.kept is not None and history.kept.word is Word.UNKNOWN]
+    forgotten = [history for history in unknown if any(answer.word is Word.SENT for answer in history.answers.values())]
     starts = sorted(course.starts)
     calls = sum(words.values())
     table = Table(title=f"{plan.engine}, {plan.servers} server{'s' * (plan.servers > 1)}, seed {plan.seed}")
@@ -63,6 +64,7 @@ def _table(plan: Plan, course: Course) -> Table:
         ("kept in the store, by their end", sum(ends.values())),
         *((f"  {word}", ends[word]) for word in Word if ends[word]),
         ("UNKNOWN that had arrived", sum(bool(history.mails) for history in unknown)),
+        ("UNKNOWN that a caller was told had been sent", len(forgotten)),
         ("mails in the sink", mails),
         ("twice, under RESEND", resent),
         *((f"log: {name}", count) for name, count in course.oddities.items()),

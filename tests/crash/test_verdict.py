@@ -150,7 +150,11 @@ FINE = {
         Forger(mode="ENQUEUE", expires_at=102.0).call(Word.ACCEPTED).mail(after=1.5).kept(Word.SENT)
     ),
     "resent": Forger(policy="RESEND").call(Word.SENT).mail().mail().kept(Word.SENT, *UNCERTAIN),
-    "a rival that was refused": Forger(rivals="j").call(Word.SILENCE).call(Word.CONFLICT).kept(Word.SENT),
+    "a rival that was refused": Forger(rivals="j")
+    .call(Word.PENDING)
+    .call(Word.SILENCE)
+    .call(Word.CONFLICT)
+    .kept(Word.SENT),
 }
 
 
@@ -177,6 +181,12 @@ def test_finds_a_mail_that_nobody_asked_for() -> None:
 def test_a_frozen_server_may_take_up_a_call_that_its_client_gave_up() -> None:
     forger = Forger().call(Word.SILENCE).call(Word.NOT_SENT, lasts=3).mail(after=5).kept(Word.SENT)
     assert forger.broken(linger_seconds=30) == set()
+
+
+def test_what_was_told_while_the_store_was_away_may_be_unknown_to_it() -> None:
+    forger = Forger().mail(after=1.1).call(Word.SENT).call(Word.UNKNOWN).kept(Word.UNKNOWN)
+    assert forger.broken(store_fails=True) == set()
+    assert forger.broken() == {Rule.CHANGED}
 
 
 def test_a_ledger_reads_back_what_was_written_and_leaves_out_a_torn_line(tmp_path: Path) -> None:

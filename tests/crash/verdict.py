@@ -49,6 +49,9 @@ class Bounds:
     """How much later than it left the sink may have read the last octet of a mail. Infinite where clocks jump."""
     answer_seconds: float = 1.0
     """How long an answer may be on its way to the client."""
+    store_fails: bool = False
+    """Whether the store was away at times: a mail that the SMTP server accepted then is told as sent, because it is,
+    and is UNKNOWN in the store if the server dies before it has the store back (docs/guarantee.md)."""
     linger_seconds: float = 2.0
     """How long a call may live on in the service after its client gave up: more where servers are frozen."""
 
@@ -70,7 +73,7 @@ def _broken(history: History, bounds: Bounds) -> Iterator[tuple[Rule, str]]:
     yield from _false_sent(history)
     yield from _false_denial(history, bounds)
     yield from _duplicates(history)
-    yield from _contradictions(history)
+    yield from _contradictions(history, bounds)
     yield from _late(history, bounds)
 
 
@@ -84,7 +87,7 @@ def _rival(history: History) -> Iterator[tuple[Rule, str]]:
     if history.mails:
         yield Rule.RIVAL, "it is in the sink"
     for answer in history.answers.values():
-        if answer.word not in {Word.CONFLICT, Word.DOOR, Word.SILENCE, Word.DEFECT}:
+        if answer.word not in {Word.CONFLICT, Word.DOOR, Word.PENDING, Word.SILENCE, Word.DEFECT}:
             yield Rule.RIVAL, f"call {answer.number}: {answer.word}"
 
 
@@ -155,15 +158,15 @@ def _duplicates(history: History) -> Iterator[tuple[Rule, str]]:
         yield Rule.UNCALLED_RESEND, "the store tells of no uncertainty"
 
 
-def _contradictions(history: History) -> Iterator[tuple[Rule, str]]:
+def _contradictions(history: History, bounds: Bounds) -> Iterator[tuple[Rule, str]]:
     calls = {call.number: call for call in history.calls}
     answers = [answer for answer in _in_order(history) if answer.word.is_definite or answer.word is Word.ACCEPTED]
     for index, earlier in enumerate(answers):
         for later in answers[index + 1 :]:
-            if calls[later.number].began > earlier.ended and not _may_follow(earlier.word, later.word):
+            if calls[later.number].began > earlier.ended and not _may_follow(earlier.word, later.word, bounds):
                 yield Rule.CHANGED, f"call {earlier.number}: {earlier.word}, call {later.number}: {later.word}"
         kept = history.kept
-        if kept is not None and not _may_follow(earlier.word, kept.word):
+        if kept is not None and not _may_follow(earlier.word, kept.word, bounds):
             yield Rule.CHANGED, f"call {earlier.number}: {earlier.word}, the store: {kept.word}"
     if history.request.request_id:
         for name in ("message_id", "delivery_id"):
@@ -172,7 +175,7 @@ def _contradictions(history: History) -> Iterator[tuple[Rule, str]]:
                 yield Rule.CHANGED, f"{name}: {', '.join(sorted(told))}"
 
 
-def _may_follow(earlier: Word, later: Word) -> bool:
+def _may_follow(earlier: Word, later: Word, bounds: Bounds) -> bool:
     """Whether a later word about the same request may differ from an earlier one like this.
 
     UNKNOWN may turn into what is true, and what was not sent may be tried anew. Whether they say so rightly, the sink
@@ -182,6 +185,7 @@ def _may_follow(earlier: Word, later: Word) -> bool:
         earlier is later
         or earlier in {Word.ACCEPTED, Word.UNKNOWN, Word.NOT_SENT}
         or (earlier, later) == (Word.EXPIRED, Word.NOT_SENT)  # a repeat came too late for one that was not sent
+        or (bounds.store_fails and (earlier, later) == (Word.SENT, Word.UNKNOWN))
     )
 
 
