@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.engine import Engine
+    from bench.process import Process
     from bench.result import Results
     from bench.sink import Clock
 
@@ -106,15 +107,17 @@ class Drain:
                         waiting.fill(self.messages, State.QUEUED)
                         before = sink.received()
                         with place.service().at_work(profile(sink.port), folder) as serving:
+                            meters = {"processor": serving.process, "database's processor": place.database}
+                            used = {name: _cpu_seconds(process) for name, process in meters.items()}
                             began = time.perf_counter()
-                            used = serving.process.cpu_seconds()
                             waiting.wait_until_sent()
                             took = time.perf_counter() - began
-                            used = serving.process.cpu_seconds() - used
+                            used = {name: _cpu_seconds(process) - used[name] for name, process in meters.items()}
                         if sink.received() - before != self.messages:
                             raise RuntimeError(f"{self.messages} messages, {sink.received() - before} mails")
                         results.add(self.name, engine.title, "messages/s", self.messages / took)
-                        results.add(self.name, engine.title, "processor µs a message", used / self.messages * 1e6)
+                        for name, seconds in used.items():
+                            results.add(self.name, engine.title, f"{name} µs a message", seconds / self.messages * 1e6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,10 @@ class Lateness:
                         _one(stub, way, clock)
                     used = serving.process.cpu_seconds() - before
                     results.add(f"answer, {way}", engine.title, "processor µs", used / self.mails * 1e6)
+
+
+def _cpu_seconds(process: Process | None) -> float:
+    return process.cpu_seconds() if process is not None else 0.0
 
 
 def _each_way(

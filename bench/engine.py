@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from bench.party import Service, ours
+from bench.process import Process
 from harness.servers.postgres import running_postgres
 from smtpconnector_server.store.keyring import fresh_key
 
@@ -25,6 +26,8 @@ class Place:
 
     location: str
     key: Path
+    database: Process | None = None
+    """The database's own processes; None: it is a part of the service's."""
 
     def service(self) -> Service:
         """Return our service with this store."""
@@ -64,7 +67,7 @@ class PostgreSql:
     def place(self, folder: Path) -> Iterator[Place]:
         """Make a place."""
         with running_postgres() as server:
-            yield Place(server.url(server.new_database()), _key(folder))
+            yield Place(server.url(server.new_database()), _key(folder), Process(server.pid, 0.0))
 
 
 def _key(folder: Path) -> Path:

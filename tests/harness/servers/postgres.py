@@ -71,6 +71,12 @@ class Postgres:
         self._running = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """Of the process that all others are children of."""
+        assert self._process is not None
+        return self._process.pid
+
     def url(self, database: str = "postgres", *, port: int | None = None) -> str:
         """Return how to connect to a database, through another port if there is a proxy or pooler."""
         return f"postgresql://{_USER}:{_PASSWORD}@{HOST}:{port or self.port}/{database}"
