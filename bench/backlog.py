@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from bench.engine import Place
 
-_AT_ONCE: Final = 256
+_AT_ONCE: Final = 64
 _LOOK_SECONDS: Final = 0.1
 _PATIENCE_SECONDS: Final = 300.0
 _DAY: Final = 24 * 3600.0

@@ -159,7 +159,7 @@ class Worker:
         self._in_lane[lane] -= 1
         if not self._in_lane[lane]:
             del self._in_lane[lane]
-        if self._backlogged:
+        if self._backlogged and self._room(lane) >= _AT_ONCE:  # one by one, each would cost two looks into the store
             self._hint.set()
 
     def _room(self, lane: str) -> int:
