@@ -88,14 +88,16 @@ RETURNING id
 
 _LANES: Final = """
 WITH RECURSIVE lanes (lane) AS (
-    SELECT min(lane) FROM delivery WHERE state = 'QUEUED'
+    SELECT (SELECT d.lane FROM delivery AS d WHERE d.state = 'QUEUED' AND d.lane <> '' ORDER BY d.lane LIMIT 1)
     UNION ALL
-    SELECT (SELECT min(d.lane) FROM delivery AS d WHERE d.state = 'QUEUED' AND d.lane > lanes.lane)
-    FROM lanes WHERE lanes.lane IS NOT NULL
+    SELECT (
+        SELECT d.lane FROM delivery AS d WHERE d.state = 'QUEUED' AND d.lane <> '' AND d.lane > lanes.lane
+        ORDER BY d.lane LIMIT 1
+    ) FROM lanes WHERE lanes.lane IS NOT NULL
 ), due (lane, due_at) AS (
     SELECT lanes.lane, (
         SELECT d.due_at FROM delivery AS d
-        WHERE d.state = 'QUEUED' AND d.lane = lanes.lane AND d.due_at <= {now} AND d.expires_at > {now}
+        WHERE d.state = 'QUEUED' AND d.lane <> '' AND d.lane = lanes.lane AND d.due_at <= {now} AND d.expires_at > {now}
         ORDER BY d.due_at LIMIT 1
     ) FROM lanes WHERE lanes.lane IS NOT NULL
 )
@@ -104,7 +106,7 @@ DUE_LANES: Final = f"{_LANES} SELECT lane FROM due WHERE due_at IS NOT NULL ORDE
 CLAIM: Final = f"""
 WITH picked AS MATERIALIZED (
     SELECT id FROM delivery
-    WHERE state = 'QUEUED' AND lane = :lane AND due_at <= {{now}} AND expires_at > {{now}}
+    WHERE state = 'QUEUED' AND lane <> '' AND lane = :lane AND due_at <= {{now}} AND expires_at > {{now}}
     ORDER BY due_at LIMIT :count {{skip_locked}}
 )
 UPDATE delivery SET {_moved("'SENDING'")}, owner = :owner, attempt = attempt + 1, is_committed = FALSE
@@ -171,8 +173,8 @@ def list_of(which: Filter) -> str:
 
 DEPTH: Final = f"""
 {_LANES}
-SELECT (SELECT count(*) FROM delivery WHERE state = 'QUEUED'),
-    (SELECT count(*) FROM delivery WHERE state = 'SENDING'),
+SELECT (SELECT count(*) FROM delivery WHERE state = 'QUEUED' AND lapses_to <> ''),
+    (SELECT count(*) FROM delivery WHERE state = 'SENDING' AND owner <> ''),
     (SELECT count(*) FROM delivery WHERE state = 'UNKNOWN' AND wrapped_key IS NOT NULL),
     (SELECT {{now}} - min(due_at) FROM due)
 """
@@ -211,7 +213,7 @@ _LOST: Final = "CASE WHEN is_committed AND resends_left = 0 THEN 'UNKNOWN' ELSE 
 TAKE_OVER: Final = f"""
 WITH lost AS MATERIALIZED (
     SELECT d.id FROM delivery AS d
-    WHERE d.state = 'SENDING'
+    WHERE d.state = 'SENDING' AND d.owner <> ''
         AND NOT EXISTS (SELECT 1 FROM server WHERE server.owner = d.owner AND server.alive_until > {{now}})
     LIMIT :limit {{skip_locked}}
 )
@@ -232,7 +234,7 @@ _LAPSE_TEXT: Final = """CASE lapses_to WHEN 'NOT_SENT' THEN 'It was not sent by 
         ELSE 'It was not sent by its expire_time.' END"""
 LAPSE: Final = f"""
 WITH lapsed AS MATERIALIZED (
-    SELECT id FROM delivery WHERE state = 'QUEUED' AND expires_at <= {{now}}
+    SELECT id FROM delivery WHERE state = 'QUEUED' AND lapses_to <> '' AND expires_at <= {{now}}
     ORDER BY expires_at LIMIT :limit {{skip_locked}}
 )
 UPDATE delivery SET {_ended("lapses_to", _LAPSE_REASON, _LAPSE_TEXT)}

@@ -16,9 +16,9 @@ from harness.drafts import draft
 from harness.postgres_database import make_database, postgres_database
 from harness.proxy import Proxy
 from harness.servers.postgres import Postgres, Shutdown, running_pooler, running_postgres
-from smtpconnector_server.store import hints
+from smtpconnector_server.store import hints, statements
 from smtpconnector_server.store.location import LocationError, open_store
-from smtpconnector_server.store.postgres import PostgresStore
+from smtpconnector_server.store.postgres import DIALECT, PostgresStore
 from smtpconnector_server.store.record import Attempt, Claim, Ending, Filter, Kept, Sealed
 from smtpconnector_server.store.state import State
 from smtpconnector_server.store.store import FenceError, StoreError
@@ -548,3 +548,27 @@ async def test_no_value_is_quoted_by_an_error(database: PostgresDatabase) -> Non
     assert raised.value.is_certain
     assert "secret" not in str(raised.value)
     assert re.search(r"NotNullViolation \(23502\)", str(raised.value))
+
+
+@pytest.mark.parametrize(
+    ("sql", "index"),
+    [
+        (statements.DUE_LANES, "delivery_due"),
+        (statements.CLAIM, "delivery_due"),
+        (statements.TAKE_OVER, "delivery_in_hand"),
+        (statements.LAPSE, "delivery_lapse"),
+    ],
+)
+async def test_a_queue_that_was_empty_when_postgresql_looked_last_is_read_by_its_own_index(
+    postgres: Postgres, database: PostgresDatabase, postgres_name: str, sql: str, index: str
+) -> None:
+    await database.open()
+    values = {"lane": "default", "owner": "one", "count": 20, "limit": 100}
+    explained = re.sub(r"(?<!:):([a-z_]+)", r"%(\1)s", DIALECT.render(sql).replace("%", "%%"))
+    with psycopg.connect(postgres.url(postgres_name), autocommit=True) as connection:
+        connection.execute("ANALYZE delivery")
+        connection.execute("SET enable_seqscan = off")
+        cursor = psycopg.ClientCursor(connection)
+        plan = "\n".join(row[0] for row in cursor.execute(f"EXPLAIN {explained}".encode(), values))
+    assert set(re.findall(r"using (delivery_\w+)", plan)) - {"delivery_pkey"} <= {index}, plan
+    assert index in plan

@@ -40,10 +40,13 @@ CREATE TABLE delivery (
 );
 
 CREATE UNIQUE INDEX delivery_request ON delivery (request_hash) WHERE request_hash IS NOT NULL;
-CREATE INDEX delivery_due ON delivery (lane, due_at, expires_at) WHERE state = 'QUEUED';
-CREATE INDEX delivery_lapse ON delivery (expires_at) WHERE state = 'QUEUED';
-CREATE INDEX delivery_in_hand ON delivery (owner) WHERE state = 'SENDING';
-CREATE INDEX delivery_supersede ON delivery (supersede_hash) WHERE state IN ('QUEUED', 'SENDING');
+-- In each of these the second condition is always true. A statement names that of the index which is meant for it, for
+-- PostgreSQL takes all of them for empty if they were so when it looked last, and would read the wrong one to its end.
+CREATE INDEX delivery_due ON delivery (lane, due_at, expires_at) WHERE state = 'QUEUED' AND lane <> '';
+CREATE INDEX delivery_lapse ON delivery (expires_at) WHERE state = 'QUEUED' AND lapses_to <> '';
+CREATE INDEX delivery_in_hand ON delivery (owner) WHERE state = 'SENDING' AND owner <> '';
+CREATE INDEX delivery_supersede ON delivery (supersede_hash)
+    WHERE state IN ('QUEUED', 'SENDING') AND supersede_hash IS NOT NULL;
 CREATE INDEX delivery_held ON delivery (expires_at) WHERE state = 'UNKNOWN' AND wrapped_key IS NOT NULL;
 CREATE INDEX delivery_unknown ON delivery (id) WHERE state = 'UNKNOWN';
 CREATE INDEX delivery_caller ON delivery (caller, id);
