@@ -236,9 +236,10 @@ class Outbox:
             raise
         if run.ending.cancelled():
             return None
-        if not run.ending.done():
+        # True whatever the store says later: a success is better told than kept back, once there is no time left.
+        end = run.ending.result() if run.ending.done() else run.accepted
+        if end is None:
             raise answer.uncertain(run.host) if run.is_committed else answer.pending()
-        end = run.ending.result()
         kept = dataclasses.replace(run.claim.kept, state=end.state, last=end.attempt)
         if kept.state.is_final and run.failure is not None:
             raise answer.failed(kept, run.failure.retry_after)

@@ -58,8 +58,9 @@ class Run:
         self.failure: Failure | None = None
         """Why the message was not accepted."""
         self.ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-        """The end, once it may be told: when it is durable, or is a success that the store cannot take just now.
-        Cancelled: somebody else has decided what becomes of the message."""
+        """The end, once it is durable. Cancelled: somebody else has decided what becomes of the message."""
+        self.accepted: Ending | None = None
+        """The end that the SMTP server has accepted the message, which the store cannot take just now."""
         self.is_waited_for = is_waited_for
         self.given_up: Failure | None = None
         """Why the attempt was stopped from outside, if it was for good."""
@@ -282,8 +283,8 @@ class Runner:
                 return await self._store.finish(run.claim, end)
             except StoreError as error:
                 _log.warning("store_failed", doing="finish", error=str(error))
-            if end.state is State.SENT and not run.ending.done():
-                run.ending.set_result(end)  # true whatever the store says later: better told than kept back
+            if end.state is State.SENT:
+                run.accepted = end
             await asyncio.sleep(_FINISH_AGAIN_SECONDS)
 
     def _on_change(self, delivery_id: str) -> None:
