@@ -93,14 +93,14 @@ class Postgres:
 
     def execute(self, statement: str, database: str = "postgres") -> str:
         """Run a statement as another client would, and return what it says."""
-        command = [program("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", statement, self.url(database)]
+        command = [str(program("psql")), "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", statement, self.url(database)]
         return subprocess.run(  # noqa: S603 - the command is the harness's own
             command, env=environment(), check=True, capture_output=True, text=True
         ).stdout.strip()
 
     def dump(self, database: str) -> str:
         """Return all that a database holds, as a backup has it."""
-        command = [program("pg_dump"), self.url(database)]
+        command = [str(program("pg_dump")), self.url(database)]
         return subprocess.run(  # noqa: S603 - the command is the harness's own
             command, env=environment(), check=True, capture_output=True, text=True
         ).stdout
