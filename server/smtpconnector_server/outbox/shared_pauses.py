@@ -58,7 +58,11 @@ class SharedPauses:
         """Which servers were paused, or about to be tried after a pause, at the last look."""
         self._heard: dict[bytes, float] = {}
         """When the pauses end that the store had at the last look."""
+        self._paused: Mapping[bytes, tuple[float, str]] = {}
+        """What the store had at the last look, for servers that are new here."""
+        self._looked_at = 0.0
         self._is_failing = False
+        pool.on_new = self._begin
 
     async def follow(self) -> None:
         """Exchange for ever."""
@@ -83,9 +87,17 @@ class SharedPauses:
         pools: defaultdict[bytes, list[ServerPool]] = defaultdict(list)
         for server, pool in self._pool.servers():
             pools[self._key(server)].append(pool)
-        if pools:
-            await self._tell(pools)
-            self._hear(pools, await self._store.paused_servers())
+        await self._tell(pools)
+        self._paused = await self._store.paused_servers()
+        self._looked_at = self._loop.time()
+        self._hear(pools, self._paused)
+
+    def _begin(self, server: Server, pool: ServerPool) -> None:
+        if self._paused:
+            seconds, reason = self._paused.get(self._key(server), (0.0, ""))
+            left = seconds - (self._loop.time() - self._looked_at)
+            if left > 0:
+                self._pause([pool], left, reason)
 
     async def _tell(self, pools: Mapping[bytes, list[ServerPool]]) -> None:
         for key, same in pools.items():

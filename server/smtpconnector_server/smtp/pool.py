@@ -19,7 +19,7 @@ from smtpconnector_server.smtp.opening import Opener
 from smtpconnector_server.smtp.server_pool import ServerPool, shutting_down
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from smtpconnector_server.config.model import Server
     from smtpconnector_server.smtp.dialer import Dialer
@@ -82,6 +82,8 @@ class SessionPool:
         self._first_pause = first_pause
         self._clock = time.monotonic
         self._pools: dict[Server, ServerPool] = {}
+        self.on_new: Callable[[Server, ServerPool], None] = _ignore
+        """Told of each server before the first session with it is opened."""
         self._is_closing = False
 
     async def lend(self, server: Server) -> Lease:
@@ -149,6 +151,7 @@ class SessionPool:
             if len(self._pools) >= self._max_servers:
                 self._give_up_one(server)
             pool = self._pools[server] = ServerPool(server, self.opener, self._hook, first_pause=self._first_pause)
+            self.on_new(server, pool)
         return pool
 
     def _give_up_one(self, newcomer: Server) -> None:
@@ -162,3 +165,7 @@ class SessionPool:
             )
         _, server = min(unused, key=itemgetter(0))
         self._pools.pop(server).disband()
+
+
+def _ignore(_server: Server, _pool: ServerPool) -> None:
+    """Ignore a new server."""

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.certificates import server_context
+from harness.certificates import ca_pem, server_context
+from harness.documents import document_for
 from harness.fault import Fault, State, close
+from harness.metrics_page import MetricsReader
 from harness.sasl import Credentials
+from harness.service import running_service
 from harness.smtp_server import SmtpServer
 from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
 from smtpconnector_server.outbox.shared_pauses import SharedPauses
@@ -178,16 +181,55 @@ def _now(pool: Any) -> float:
     return now
 
 
+async def test_a_server_that_begins_in_a_pause_keeps_it(
+    server_for: ServerFor, login: Login, new_machine: NewMachine
+) -> None:
+    one, other = await new_machine(), await new_machine()
+    async with SmtpServer(tls=server_context(), credentials=Credentials()) as smtp:
+        server = server_for(smtp, auth=login(password="wrong"))
+        await one.send(server)
+        await one.exchange()
+        await other.exchange()
+        failure = await other.send(server)
+        assert failure is not None
+        assert (failure.reason, failure.stage) == (Reason.SMTP_AUTH_FAILED, Stage.POOL)
+        assert sum(session.verbs.count(b"AUTH") for session in smtp.sessions) == 1
+
+
 async def test_without_the_store_everything_goes_on(
     server_for: ServerFor, new_machine: NewMachine, tmp_path: Path
 ) -> None:
     store = await SqliteStore.open(tmp_path / "away.db")
     machine = await new_machine(store=store)
     await store.close()
-    await machine.exchange()  # nothing is asked before there is a server
     async with SmtpServer(Fault(State.GREETING, close, connection=1)) as smtp:
         server = server_for(smtp)
         await machine.send(server)
         with pytest.raises(StoreError):
             await machine.exchange()
         assert await machine.send(server) is None
+
+
+async def test_services_on_one_store_try_a_wrong_password_once(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "other")]
+    for folder in folders:
+        folder.mkdir()
+    async with SmtpServer(tls=server_context(), implicit_tls=True, credentials=Credentials()) as smtp:
+        auth = {"user": Credentials().user, "pass": "wrong"}
+        profiles = {"default": document_for(smtp, secure=True, tls={"ca": ca_pem()}, auth=auth)}
+        settings: dict[str, Any] = {"store": str(tmp_path / "store.db"), "metrics_listen": "127.0.0.1:0"}
+        call: dict[str, Any] = {"to": "ada@example.com", "type": "SignIn"}
+        async with (
+            running_service(profiles, folders[0], **settings) as one,
+            running_service(profiles, folders[1], **settings) as other,
+        ):
+            assert (await one.send_refused(**call)).reason == "SMTP_AUTH_FAILED"
+            metrics = [MetricsReader(service.metrics_address or "") for service in (one, other)]
+            told = {"name": "store_seconds_count", "operation": "report_server"}
+            await metrics[0].value_that(bool, **told)
+            looks = {"name": "store_seconds_count", "operation": "paused_servers"}
+            before = await metrics[1].value(**looks) or 0.0
+            await metrics[1].value_that(lambda count: (count or 0.0) >= before + 2, **looks)
+            error = await other.send_refused(**call)
+            assert (error.reason, error.metadata["stage"]) == ("SMTP_AUTH_FAILED", "POOL")
+            assert sum(session.verbs.count(b"AUTH") for session in smtp.sessions) == 1
