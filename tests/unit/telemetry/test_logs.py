@@ -25,6 +25,7 @@ async def breaks():
     raise ValueError("canary-value")
 
 async def forgets():
+    asyncio.get_running_loop().slow_callback_duration = 60.0  # a busy machine is slow, which it would say
     task = asyncio.create_task(breaks(), name="canary-name")
     await asyncio.sleep(0)
     del task
