@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
@@ -207,7 +208,8 @@ class ServerPool:
         if not slots.waiting or self._is_closing:
             return
         for slot in slots.open(self._breaker.openings(now, len(slots.opening))):
-            self._openings[slot] = asyncio.create_task(self._open(slot), name="smtp-session-opening")
+            opening = self._openings[slot] = asyncio.create_task(self._open(slot), name="smtp-session-opening")
+            opening.add_done_callback(partial(self._forget_unbegun, slot))
         refusal = self._breaker.refusal(now)
         if refusal is not None and not slots:
             while slots.waiting:
@@ -250,6 +252,12 @@ class ServerPool:
         finally:
             del self._openings[slot]
             del self._times[slot]
+            self._act()
+
+    def _forget_unbegun(self, slot: Slot[Session], _opening: asyncio.Task[None]) -> None:
+        """Give up the place of an opening that was cancelled before its first step: none of :meth:`_open` has run."""
+        if self._openings.pop(slot, None) is not None:
+            self._slots.remove(slot)
             self._act()
 
     def _note_success(self, slot: Slot[Session], session: Session, times: StepTimes) -> None:

@@ -491,3 +491,24 @@ async def test_times_out_nobody_but_who_asked_for_it(server_for: ServerFor, pool
         server = server_for(smtp, timeouts=Timeouts(socket=0.1))
         failure = await failure_of(pool.session(server).__aenter__())
         assert (failure.reason, failure.stage) == (Reason.SMTP_CONNECTION_LOST, Stage.EHLO)
+
+
+async def test_an_opening_that_is_given_up_before_it_has_begun_takes_nobodys_place(
+    pool: SessionPool, server_for: ServerFor
+) -> None:
+    async with SmtpServer() as smtp:
+        server = replace(server_for(smtp), pool=PoolLimits(max_connections=1))
+
+        async def borrow() -> None:
+            async with pool.session(server):
+                pass
+
+        async with pool.session(server) as session:
+            waiting = asyncio.create_task(borrow())
+            await settle()
+            waiting.cancel()
+            session.wire.abort("broken")  # so that one is opened for him who has just been cancelled
+        await settle()
+        async with asyncio.timeout(30):
+            await borrow()
+        assert [counts.opening for _, counts in pool.counts()] == [0]
