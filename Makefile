@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BASE ?= main
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-servers test-crash test-examples test-wheels check lint type proto proto-check proto-lint docs audit build bench bench-quick lock clean
+.PHONY: help setup demo run run-cluster test test-servers test-crash test-examples test-wheels check lint type proto proto-check proto-lint docs audit build bench bench-quick lock clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ demo: $(VENV)/.demo ## Send a real mail through a real call and show it as it ar
 
 run: $(VENV)/.demo ## Serve on 127.0.0.1:50051 with an embedded inbox that prints what arrives.
 	@$(BIN)/python examples/demo.py --serve
+
+run-cluster: $(VENV)/.test ## Two servers on one PostgreSQL (STORE=URL, or a private one): kill one, see who sends its mails.
+	@$(BIN)/python examples/cluster.py $(ARGS)
 
 test: $(VENV)/.test ## Run every test that needs no installed server.
 	@$(BIN)/python -m pytest -m "not needs_server and not wheels and not examples" $(ARGS)

@@ -26,6 +26,8 @@ _PREFIX: Final = "SMTPCONNECTOR_"
 _FILE_VARIABLE: Final = f"{_PREFIX}SETTINGS"
 _PROFILE_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LISTEN: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^:\[\]]*):(?P<port>[0-9]{1,5})")
+_DURATION: Final = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?) ?(?P<unit>[smhd])")
+_SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _MAX_PORT: Final = 65535
 
 
@@ -51,6 +53,14 @@ def _parse_profiles(value: object) -> object:
 
 def _parse_rates(value: object) -> object:
     return parse_rates(value) if isinstance(value, str) else value
+
+
+def _parse_duration(value: object) -> object:
+    """Accept texts such as ``7d`` beside a number of seconds."""
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        return value
+    return float(match["number"]) * _SECONDS[match["unit"]]
 
 
 def _check_profile_names(profiles: dict[str, Path]) -> dict[str, Path]:
@@ -131,8 +141,8 @@ class Settings(BaseSettings):
     store_key: SecretStr | None = None
     """The file of the keys that encrypt what the store holds, or its content. None: for SQLite, the file beside the
     store with ``.key`` at its end."""
-    store_retention: float = Field(default=7 * 24 * 3600.0, ge=60)
-    """Seconds that the end of a message, and so its request_id, is remembered."""
+    store_retention: Annotated[float, BeforeValidator(_parse_duration)] = Field(default=7 * 24 * 3600.0, ge=60)
+    """Seconds, or a text such as ``7d``, that the end of a message, and so its request_id, is remembered."""
     workers: int = Field(default=1, ge=1, le=256)
     """Processes that share the port."""
     metrics_listen: Annotated[str | None, AfterValidator(_check_metrics_listen)] = None

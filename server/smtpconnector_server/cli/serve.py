@@ -80,7 +80,9 @@ def add_parser(commands: Subparsers[Any]) -> None:
         "file, made if it is missing)",
     )
     parser.add_argument(
-        "--store-retention", type=float, metavar="SECONDS", help="how long the end of a message is remembered (604800)"
+        "--store-retention",
+        metavar="DURATION",
+        help="how long the end of a message, and so its request_id, is remembered, such as 12h (7d)",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes that share the port (1)")
     parser.add_argument(

@@ -92,7 +92,7 @@ async def _open(location: str) -> Store:
         return await SqliteStore.open(Path(location))
     try:
         from smtpconnector_server.store.postgres import PostgresStore  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError:
+    except ImportError:
         raise StoreError(
             "PostgreSQL needs a driver: pip install 'smtpconnector-server[postgres]'", is_certain=True
         ) from None

@@ -1,9 +1,9 @@
 """The store in PostgreSQL (14 and newer), which any number of servers share.
 
-Every operation is one short transaction, most of them one statement that commits by itself; nothing belongs to a
-session, so that PgBouncer may give each transaction another connection. Times are the database's own. A change is
-guarded in the statement that makes it, which is all that READ COMMITTED needs: of two servers that change one row, the
-second looks at the row anew after the first.
+Every operation is one short transaction, most of them one statement that commits by itself; nothing that it needs
+belongs to a session, so that PgBouncer may give each transaction another connection. Times are the database's own. A
+change is guarded in the statement that makes it, which is all that READ COMMITTED needs: of two servers that change one
+row, the second looks at the row anew after the first.
 
 Whether an operation happened is uncertain only if its connection ended, or said nothing for too long, while an answer
 that could be a commit was awaited. An error that PostgreSQL reports has undone it.
