@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from base64 import b64encode
 from typing import TYPE_CHECKING
@@ -30,7 +29,8 @@ async def test_a_path_is_a_file_of_sqlite_with_its_key_beside_it(tmp_path: Path)
     async with open_store(str(tmp_path / "mails.db"), None) as kept:
         assert kept is not None
 
-    assert {"mails.db", "mails.db.key"} <= set(os.listdir(tmp_path))
+    for name in ("mails.db", "mails.db.key"):
+        assert tmp_path.joinpath(name).is_file()
 
 
 async def test_a_folder_that_is_missing_is_said(tmp_path: Path) -> None:
