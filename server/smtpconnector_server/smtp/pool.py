@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from smtpconnector_server.smtp.slots import Slot
 
 _MAX_SERVERS: Final = 1024
-"""Rosters kept. Beyond it, the longest unused one is given up."""
+"""Servers whose sessions are kept. Beyond it, the longest unused one is given up."""
 
 
 class Lease:

@@ -1,6 +1,7 @@
 """Who waits for a session of one server, and which sessions there are: decisions without I/O.
 
-A session is lent first come first served, the one used last first; the others may grow old and close. Never are there
+A session is lent first come first served, the one used last first; the others may grow old and close. Only a new one
+goes first to whom it was opened for: who is served meanwhile leaves an opening behind that may never end. Never are there
 more sessions than allowed, those being opened included. What every mail does here costs the same however many sessions
 and waiters there are.
 """
@@ -126,11 +127,15 @@ class Slots(Generic[S, W]):
         return opened
 
     def fill(self, slot: Slot[S], session: S, now: float) -> None:
-        """Take a session that was opened."""
+        """Take a session that was opened. If the one it was opened for still waits, he is the next to have it."""
         del self.opening[slot]
         slot.session = session
         slot.opened_at = slot.idle_since = now
         self.idle[slot] = None
+        waiter = next((waiter for waiter in self.waiting if waiter is slot.cause), None)
+        if waiter is not None:
+            self.waiting.remove(waiter)
+            self.waiting.appendleft(waiter)
 
     def remove(self, slot: Slot[S]) -> None:
         """Forget a session, if it is still known."""

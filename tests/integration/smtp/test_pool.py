@@ -294,6 +294,21 @@ async def test_an_opening_that_nobody_waits_for_any_more_is_stopped(server_for: 
         assert len(smtp.sessions) == 2
 
 
+async def test_nobody_is_left_to_an_opening_that_stalls_for_another(
+    server_for: ServerFor, pool: SessionPool, send: Send
+) -> None:
+    async with SmtpServer(Fault(State.GREETING, stall, connection=1)) as smtp:
+        server = server_for(smtp)
+        stalled = asyncio.create_task(send(server))
+        await smtp.reached(State.GREETING)
+        async with asyncio.timeout(30), pool.session(server) as session:
+            await settle()
+            stalled.cancel()
+            session.wire.abort("interrupted")
+        with pytest.raises(asyncio.CancelledError):
+            await stalled
+
+
 async def test_a_slow_server_delays_no_other(server_for: ServerFor, send: Send) -> None:
     async with SmtpServer(Fault(State.GREETING, stall)) as slow, SmtpServer() as good:
         waiting = [asyncio.create_task(send(server_for(slow))) for _ in range(50)]

@@ -126,6 +126,13 @@ def test_counts_leases_so_that_a_used_session_is_known() -> None:
     assert slot in slots.idle
 
 
+def test_a_new_session_goes_to_whom_it_was_opened_for() -> None:
+    slots = Made("abc").slots
+    _, second, _ = slots.open(None)
+    slots.fill(second, FakeSession(), 1.0)
+    assert list(slots.waiting) == ["b", "a", "c"]
+
+
 def test_an_opening_is_needless_when_whoever_it_was_for_has_gone() -> None:
     slots = Made("abc").slots
     first, second, third = slots.open(None)
