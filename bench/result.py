@@ -96,6 +96,7 @@ class Results:
         document: dict[str, Any] = {
             "machine": {
                 "processors": os.cpu_count(),
+                "waiting for them": round(os.getloadavg()[1], 1),
                 "kernel": platform.release(),
                 "python": platform.python_version(),
                 **{name: version(name) for name in _LIBRARIES},
