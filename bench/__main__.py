@@ -22,6 +22,7 @@ from bench.footprint import Footprint
 from bench.growth import Growth
 from bench.party import (
     AIOSMTPLIB,
+    BARE,
     ECHO,
     LOGTO,
     LOGTO_NEWEST,
@@ -49,11 +50,11 @@ _RESULTS = Path(__file__).parent / "results"
 
 def _scenes(*, quick: bool, rounds: int) -> list[Scene]:
     template, frame = html_template()
-    services = (OURS, OURS_TWO, ECHO, NODE_POOL, LOGTO, LOGTO_NEWEST)
+    services = (OURS, OURS_TWO, ECHO, BARE, NODE_POOL, LOGTO, LOGTO_NEWEST)
     engines = (Sqlite(), PostgreSql())
     if quick:
         return [
-            Throughput("throughput", (OURS, ECHO, NODE_POOL, LOGTO), (16, 64), rounds, 0.6),
+            Throughput("throughput", (OURS, ECHO, BARE, NODE_POOL, LOGTO), (16, 64), rounds, 0.6),
             Enqueue(engines, (64,), 1, 0.5),
             Drain(engines, 1000, 1),
             Lateness(engines, 50),
@@ -118,7 +119,7 @@ def _write(results: Results) -> None:
 
 
 def _titles() -> dict[str, str]:
-    services = (OURS, OURS_TWO, OURS_FLIGHT, OURS_KEPT, ECHO, NODE_POOL, LOGTO, LOGTO_NEWEST, AIOSMTPLIB)
+    services = (OURS, OURS_TWO, OURS_FLIGHT, OURS_KEPT, ECHO, BARE, NODE_POOL, LOGTO, LOGTO_NEWEST, AIOSMTPLIB)
     return {party.name: party.title for party in (*services, smtp_source())}
 
 

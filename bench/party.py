@@ -163,6 +163,11 @@ ECHO = Service(
     command=[sys.executable, PEERS / "echo.py", "{port}"],
     reaches_smtp=False,
 )
+BARE = Service(
+    name="bare",
+    title="the limit of Python: grpc.aio, one fixed mail",
+    command=[sys.executable, PEERS / "bare.py", "{port}", "{profile}"],
+)
 NODE_POOL = Service(name="node-pool", title="grpc-js + nodemailer 10.6 pool", command=_node("pool", "nodemailer"))
 LOGTO = Service(
     name="logto",
