@@ -56,9 +56,9 @@ class Connection(asyncio.Protocol):
 
 
 class Bare(connector_service_pb2_grpc.ConnectorServiceServicer):
-    """Sends the same mail for every call."""
+    """Sends the same mail for every call, by each connection in turn, so that none is idle for long."""
 
-    def __init__(self, connections: asyncio.LifoQueue[Connection]) -> None:
+    def __init__(self, connections: asyncio.Queue[Connection]) -> None:
         self._connections = connections
 
     async def SendMessage(  # noqa: D102, N802 - the contract's
@@ -76,7 +76,7 @@ class Bare(connector_service_pb2_grpc.ConnectorServiceServicer):
 async def main(port: str, document: str) -> None:
     """Serve until the process is ended."""
     profile = json.loads(document)
-    connections: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
+    connections: asyncio.Queue[Connection] = asyncio.Queue()
     for _ in range(profile["maxConnections"]):
         _, connection = await asyncio.get_running_loop().create_connection(Connection, profile["host"], profile["port"])
         await connection.greeting()
