@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from smtpconnector_server.config.finding import Severity
 from smtpconnector_server.config.profile import load_profile
+from smtpconnector_server.file_stamp import file_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from smtpconnector_server.config.profile import Profile
-
-    Stamp: TypeAlias = tuple[int, int, int] | None
 
 _LOOK_SECONDS: Final = 2.0
 """Between two looks at the files. A look is one stat a file."""
@@ -39,7 +38,7 @@ class ProfileFiles:
     def __init__(self, files: Mapping[str, Path], replace: Callable[[str, Profile], None]) -> None:
         self._files = files
         self._replace = replace
-        self._stamps = {name: _stamp(file) for name, file in files.items()}
+        self._stamps = {name: file_stamp(file) for name, file in files.items()}
         self._asked = asyncio.Event()
 
     def ask(self) -> None:
@@ -52,7 +51,7 @@ class ProfileFiles:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._asked.wait(), _LOOK_SECONDS)
             for name, file in self._files.items():
-                stamp = _stamp(file)
+                stamp = file_stamp(file)
                 if self._asked.is_set() or stamp != self._stamps[name]:
                     self._stamps[name] = stamp
                     await self._reload(name, file)
@@ -70,11 +69,3 @@ class ProfileFiles:
             return
         self._replace(name, profile)
         _log.info("profile_reloaded", profile=name)
-
-
-def _stamp(file: Path) -> Stamp:
-    try:
-        stat = file.stat()
-    except OSError:
-        return None
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns

@@ -18,6 +18,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from smtpconnector_server.failure import Failure, Reason, Stage
+from smtpconnector_server.file_stamp import file_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -170,7 +171,7 @@ class CallersFile:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._stamp = _stamp(file)
+        self._stamp = file_stamp(file)
         self._looked_at = time.monotonic()
         self._callers = read_callers(file)
 
@@ -187,7 +188,7 @@ class CallersFile:
         return self._callers.identify(metadata, auth_context)
 
     def _reload(self) -> None:
-        stamp = _stamp(self._file)
+        stamp = file_stamp(self._file)
         if stamp == self._stamp:
             return
         self._stamp = stamp
@@ -197,14 +198,6 @@ class CallersFile:
             _log.error("callers_refused", error=str(error))
         else:
             _log.info("callers_reloaded")
-
-
-def _stamp(file: Path) -> tuple[int, int, int] | None:
-    try:
-        stat = file.stat()
-    except OSError:
-        return None
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def read_callers(file: Path) -> Callers:

@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING
 import grpc
 import structlog
 
+from smtpconnector_server.file_stamp import file_stamp
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from smtpconnector_server.file_stamp import FileStamp
 
 _log = structlog.get_logger()
 
@@ -62,21 +66,17 @@ class ServerCertificate:
         _log.info("certificate_reloaded")
         return self._configuration
 
-    def _stamps(self) -> tuple[tuple[int, int, int], ...]:
-        try:
-            stats = [file.stat() for file in self._files]
-        except OSError as error:
-            raise CertificateError(f"cannot read {error.filename}: {error.strerror}") from None
-        return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats)
+    def _stamps(self) -> tuple[FileStamp | None, ...]:
+        return tuple(map(file_stamp, self._files))
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
         certificate, key, *client_ca = self._files
         try:
+            chain, secret, *roots = (file.read_bytes() for file in self._files)  # first: it names the file that fails
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate, key, password=_refuse_to_ask)
             for file in client_ca:
                 context.load_verify_locations(file)
-            chain, secret, *roots = (file.read_bytes() for file in self._files)
         except (OSError, ValueError) as error:  # SSLError is an OSError
             raise CertificateError(
                 f"{certificate}, {key} or the client CA cannot be used: {getattr(error, 'reason', None) or error}"

@@ -1,9 +1,9 @@
 """Who waits for a session of one server, and which sessions there are: decisions without I/O.
 
 A session is lent first come first served, the one used last first; the others may grow old and close. Only a new one
-goes first to whom it was opened for: who is served meanwhile leaves an opening behind that may never end. Never are there
-more sessions than allowed, those being opened included. What every mail does here costs the same however many sessions
-and waiters there are.
+goes first to whom it was opened for: who is served meanwhile leaves an opening behind that may never end. Never are
+there more sessions than allowed, those being opened included. What every mail does here costs the same however many
+sessions and waiters there are.
 """
 
 from __future__ import annotations
