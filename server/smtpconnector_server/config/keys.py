@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from smtpconnector_server.config.intake import Json
     from smtpconnector_server.config.shape import Shape
 
-LANGUAGES: Final = ("en", "zh-CN", "tr-TR", "ko")
 MEMBER_SHAPES: Final[dict[str, tuple[type[Shape], ...]]] = {
     "auth": (LoginShape, OAuth2Shape),
     "templates": (TemplateShape,),

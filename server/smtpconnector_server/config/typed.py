@@ -7,7 +7,7 @@ Fields go by the contract's names; durations are seconds, enum values lower-case
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from smtpconnector_server.config import connector, templates
 from smtpconnector_server.config.checked import Checked
@@ -31,15 +31,11 @@ from smtpconnector_server.config.options import report_other_keys
 from smtpconnector_server.config.origin import Origin
 from smtpconnector_server.config.path import child
 from smtpconnector_server.config.shape import (
-    TypedClientCredentialsShape,
     TypedHeaderShape,
     TypedLoginShape,
-    TypedRefreshTokenShape,
-    TypedServiceAccountShape,
     TypedShape,
     TypedTemplateShape,
     TypedTlsShape,
-    TypedTokenShape,
     key_names,
 )
 from smtpconnector_server.config.structure import Section
@@ -49,10 +45,18 @@ if TYPE_CHECKING:
 
     from smtpconnector_server.config.draft import AuthDraft
     from smtpconnector_server.config.finding import Finding
+    from smtpconnector_server.config.shape import Shape
     from smtpconnector_server.message.template import Template
 
 _NODE_VERSIONS: Final = {"1_2": "TLSv1.2", "1_3": "TLSv1.3"}
 _CONTENT_TYPES: Final = {"text_plain": "text/plain", "text_html": "text/html"}
+_GRANTS: Final = {
+    "oauth2_token": Grant.ACCESS_TOKEN,
+    "oauth2_refresh_token": Grant.REFRESH_TOKEN,
+    "oauth2_service_account": Grant.SERVICE_ACCOUNT,
+    "oauth2_client_credentials": Grant.CLIENT_CREDENTIALS,
+}
+"""By the member of the contract's ``auth`` that holds what it needs."""
 
 
 def read_typed(value: Mapping[str, object]) -> Checked:
@@ -152,52 +156,18 @@ def _auth(config: Section[TypedShape], findings: Findings) -> AuthDraft:
         login: Section[TypedLoginShape] = config.item(shape.login, config.key_path("login"))
         report_other_keys(login, findings)
         return LoginDraft(user=login.said("user"), password=login.said("password"), method=Said(""), may_be_empty=False)
-    if shape.oauth2_token is not None:
-        token: Section[TypedTokenShape] = config.item(shape.oauth2_token, config.key_path("oauth2_token"))
-        report_other_keys(token, findings)
-        return _oauth2(Grant.ACCESS_TOKEN, user=token.said("user"), access_token=token.said("access_token"))
-    if shape.oauth2_refresh_token is not None:
-        path = config.key_path("oauth2_refresh_token")
-        refresh: Section[TypedRefreshTokenShape] = config.item(shape.oauth2_refresh_token, path)
-        report_other_keys(refresh, findings)
-        return _oauth2(
-            Grant.REFRESH_TOKEN,
-            user=refresh.said("user"),
-            client_id=refresh.said("client_id"),
-            client_secret=refresh.said("client_secret"),
-            refresh_token=refresh.said("refresh_token"),
-            token_url=refresh.said("token_url"),
-            scope=refresh.said("scope"),
-        )
-    if shape.oauth2_service_account is not None:
-        path = config.key_path("oauth2_service_account")
-        account: Section[TypedServiceAccountShape] = config.item(shape.oauth2_service_account, path)
-        report_other_keys(account, findings)
-        return _oauth2(
-            Grant.SERVICE_ACCOUNT,
-            user=account.said("user"),
-            service_client=account.said("service_client"),
-            private_key=account.said("private_key_pem"),
-            private_key_passphrase=account.said("private_key_passphrase"),
-            token_url=account.said("token_url"),
-            scope=account.said("scope"),
-        )
-    if shape.oauth2_client_credentials is not None:
-        path = config.key_path("oauth2_client_credentials")
-        application: Section[TypedClientCredentialsShape] = config.item(shape.oauth2_client_credentials, path)
-        report_other_keys(application, findings)
-        return _oauth2(
-            Grant.CLIENT_CREDENTIALS,
-            user=application.said("user"),
-            client_id=application.said("client_id"),
-            client_secret=application.said("client_secret"),
-            token_url=application.said("token_url"),
-            scope=application.said("scope"),
-        )
+    for attribute, grant in _GRANTS.items():
+        if getattr(shape, attribute) is not None:
+            identity: Section[Shape] = config.item(getattr(shape, attribute), config.key_path(attribute))
+            report_other_keys(identity, findings)
+            return _oauth2(grant, identity)
     return LoginDraft(user=Said(""), password=Said(""), method=Said(""))
 
 
-def _oauth2(grant: Grant, **said: Said[Any]) -> OAuth2Draft:
+def _oauth2(grant: Grant, identity: Section[Shape]) -> OAuth2Draft:
+    said = {attribute: identity.said(attribute) for attribute in type(identity.shape).model_fields}
+    if "private_key_pem" in said:
+        said["private_key"] = said.pop("private_key_pem")
     names = OAuth2Draft.__dataclass_fields__.keys() - {"grant"}
     return OAuth2Draft(grant=grant, **{name: said.get(name, Said("")) for name in names})
 
