@@ -50,6 +50,7 @@ def read_auth(draft: AuthDraft, findings: Findings) -> Auth | None:
 
 def _login(draft: LoginDraft, findings: Findings) -> LoginAuth | None:
     user, password = draft.user, draft.password
+    mechanism = _mechanism(draft.method, LoginMechanism, findings)
     if user.value is None and password.value is None:
         if not draft.may_be_empty:
             findings.require(user)
@@ -72,7 +73,6 @@ def _login(draft: LoginDraft, findings: Findings) -> LoginAuth | None:
             "Copy it without the line's end.",
         )
     _warn_of_space(password, findings)
-    mechanism = _mechanism(draft.method, LoginMechanism, findings)
     if user.value is None or password.value is None:
         return None
     return LoginAuth(user=user.value, password=Secret(password.value), mechanism=mechanism)

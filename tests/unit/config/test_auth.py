@@ -73,6 +73,7 @@ class TestLogin:
     def test_cannot_choose_any_other_mechanism(self, method: str) -> None:
         assert errors(check(auth={"user": "u", "pass": "p", "method": method})) == [("auth.method", "INVALID_VALUE")]
         assert errors(check(authMethod=method)) == [("authMethod", "INVALID_VALUE")]
+        assert errors(check(auth={"method": method})) == [("auth.method", "INVALID_VALUE")]
 
     @pytest.mark.parametrize("character", ["\x00", "\r", "\n", "\x01", "\x7f"])
     def test_has_no_control_character_in_its_user(self, character: str) -> None:
