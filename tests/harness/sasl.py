@@ -14,6 +14,8 @@ from typing import TypeAlias
 
 Ask: TypeAlias = Callable[[bytes], Awaitable[bytes]]
 
+CRAM_CHALLENGE = b"<1896.697170952@mail.example.com>"
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
@@ -39,9 +41,8 @@ async def login(ask: Ask, initial: bytes | None, credentials: Credentials) -> bo
 
 async def cram_md5(ask: Ask, initial: bytes | None, credentials: Credentials) -> bool:
     """RFC 2195."""
-    challenge = b"<1896.697170952@mail.example.com>"
-    response = await ask(challenge)
-    digest = hmac.new(credentials.password.encode(), challenge, "md5").hexdigest()
+    response = await ask(CRAM_CHALLENGE)
+    digest = hmac.new(credentials.password.encode(), CRAM_CHALLENGE, "md5").hexdigest()
     return initial is None and response == f"{credentials.user} {digest}".encode()
 
 

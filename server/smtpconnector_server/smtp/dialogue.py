@@ -182,7 +182,9 @@ class Dialogue:
         with self._at(Stage.AUTH):
             said = await self._smtp.execute_command(exchange.command())
             while self._reply().is_intermediate:
-                said = await self._smtp.execute_command(exchange.answer(said.message))
+                answer = exchange.answer(said.message)
+                self.redactor.learn(exchange.proof)
+                said = await self._smtp.execute_command(answer)
         if not self._reply().is_positive:
             raise self._refusal(Stage.AUTH)
         self._on_step(Stage.AUTH, exchange.name)

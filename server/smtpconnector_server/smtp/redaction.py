@@ -34,14 +34,21 @@ class Redactor:
     __slots__ = ("_marks", "_names", "_pieces", "_short")
 
     def __init__(self, *secrets: str, names: tuple[str, ...] = ()) -> None:
-        self._pieces = tuple(form for secret in secrets for form in _forms(secret))
+        self._pieces: tuple[str, ...] = ()
+        self._short: tuple[str, ...] = ()
+        self._marks: frozenset[str] = frozenset()
+        self._names = tuple(form for name in names for form in _forms(name))
+        self.learn(*secrets)
+
+    def learn(self, *secrets: str) -> None:
+        """Take these out as well from now on."""
+        self._pieces += tuple(form for secret in secrets for form in _forms(secret))
         self._short = tuple(piece for piece in self._pieces if len(piece) < _PIECE)
         self._marks = frozenset(
             piece[start : start + _MARK]
             for piece in self._pieces
             for start in range(0, len(piece) - _MARK + 1, _STRIDE)
         )
-        self._names = tuple(form for name in names for form in _forms(name))
 
     def clean(self, reply: Reply, *names: str) -> Reply:
         """Return the reply without the secrets, the names, and further ``names`` such as addresses."""

@@ -54,6 +54,9 @@ class Exchange:
         name: The mechanism.
         initial: The initial response. None: the mechanism begins with a challenge.
         respond: Answers a challenge by its number, from 0.
+
+    Attributes:
+        proof: What was made of the password for a challenge, if anything was: it can be tried against guesses.
     """
 
     def __init__(self, name: str, initial: bytes | None, respond: Callable[[int, bytes], bytes]) -> None:
@@ -61,6 +64,7 @@ class Exchange:
         self._initial = initial
         self._respond = respond
         self._challenges = 0
+        self.proof = ""
 
     def command(self) -> bytes:
         """Return the AUTH command without CRLF."""
@@ -108,9 +112,11 @@ def login_exchange(auth: LoginAuth, offered: Sequence[str], *, host: str) -> Exc
         case LoginMechanism.CRAM_MD5:  # RFC 2195
 
             def respond(number: int, challenge: bytes) -> bytes:
-                return _nth((user + b" " + hmac.digest(password, challenge, "md5").hex().encode(),), number)
+                exchange.proof = hmac.digest(password, challenge, "md5").hex()
+                return _nth((user + b" " + exchange.proof.encode(),), number)
 
-            return Exchange(name, None, respond)
+            exchange = Exchange(name, None, respond)
+            return exchange
 
 
 def token_exchange(auth: OAuth2Auth, token: Secret, offered: Sequence[str], *, host: str, port: int) -> Exchange:

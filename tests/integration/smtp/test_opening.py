@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import ssl
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
@@ -26,7 +27,7 @@ from harness.fault import (
     together_with_next,
 )
 from harness.oracle import violations
-from harness.sasl import Credentials
+from harness.sasl import CRAM_CHALLENGE, Credentials
 from harness.smtp_server import SmtpServer
 from smtpconnector_server.config.model import (
     AccessToken,
@@ -496,6 +497,20 @@ async def test_shows_no_credential_that_a_server_echoes(opener: Opener, server_f
         for shown in (failure.reply.text, failure.message, repr(failure)):
             assert CREDENTIALS.password not in shown
             assert encoded.decode()[:20] not in shown
+
+
+async def test_shows_no_answer_to_a_challenge_that_a_server_echoes(
+    opener: Opener, server_for: ServerFor, login: Login
+) -> None:
+    digest = hmac.new(CREDENTIALS.password.encode(), CRAM_CHALLENGE, "md5").hexdigest()
+    encoded = b64encode(f"{CREDENTIALS.user} {digest}".encode()).decode()
+    echo = reply_with(f"535 5.7.8 bad line: {encoded} / {digest}\r\n".encode())
+    async with smtp_server(Fault(State.AUTH2, echo), tls="implicit", credentials=CREDENTIALS) as smtp:
+        failure = await failure_of(opener.open(server_for(smtp, auth=login(LoginMechanism.CRAM_MD5))))
+        assert failure.reply is not None
+        assert failure.reply.text.startswith("bad line: ")
+        assert digest[:8] not in failure.reply.text
+        assert encoded[-12:] not in failure.reply.text
 
 
 # Cancellation
