@@ -81,6 +81,7 @@ def test_the_images_recipe_works(environment: Path) -> None:
     run(pip, "check")
     run(pip, "uninstall", "--quiet", "--yes", "pip")
     assert "serve" in run(environment / "smtpconnector", "--help")
+    run(environment / "python", "-c", "import dkim, nacl, opentelemetry.sdk, psycopg, psycopg_pool")  # all extras
 
 
 def test_the_distributions_name_the_same_version() -> None:
