@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from smtpconnector.v1 import connector_service_pb2 as pb
 from smtpconnector.v1 import delivery_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from harness.service import Service
@@ -72,6 +72,15 @@ class Gate:
     def open(self) -> None:
         """Let all replies go, those to come as well."""
         self._is_open.set()
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Let nobody write to a store inside the context, as a disk that hangs does."""
+    with closing(sqlite3.connect(file, timeout=30.0, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,6 @@ class _Sending:
         self._lease: Lease | None = None
         self._session: Session | None = None
         """The one of this attempt."""
-        self._is_announced = False
         self.attempts = 0
 
     async def run(self) -> Sent:
@@ -84,7 +83,7 @@ class _Sending:
                 lease = self._lease = await self._pool.lend(self.server)
                 self._session = lease.session
                 lease.session.begin(self._envelope, self._octets)
-            reply = await lease.session.finish(self._announce)
+            reply = await lease.session.finish(self._on_commit)
         except BaseException as error:
             goes_on = isinstance(error, asyncio.CancelledError) and self.is_committed
             if lease is not None and not goes_on:
@@ -94,11 +93,6 @@ class _Sending:
         self._lease = None
         lease.end()
         return reply
-
-    async def _announce(self) -> None:
-        if not self._is_announced:
-            await self._on_commit()
-            self._is_announced = True
 
     @property
     def is_committed(self) -> bool:
@@ -134,7 +128,7 @@ class Sender:
         Args:
             composed: The message, and where to.
             within: Seconds until the caller must have an answer. They bound the waiting, not the sending.
-            on_commit: Awaited once, before the last octet of the message leaves for the first time.
+            on_commit: Awaited before the last octet of the message leaves, in each attempt that comes so far.
 
         Raises:
             Failure: The message was not accepted, or its outcome is unknown.

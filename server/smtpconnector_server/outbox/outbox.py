@@ -114,16 +114,8 @@ class Outbox:
         """
         ends = _clock() + within
         joined: Kept | None = None
-        is_announced = False
-
-        async def announce() -> None:
-            nonlocal is_announced
-            if not is_announced:  # one call may come to make several attempts
-                await on_commit()
-                is_announced = True
-
         while True:
-            begin = self._begin(wanted, joined, ends, announce)
+            begin = self._begin(wanted, joined, ends, on_commit)
             found = await self._whole(begin, wanted, ends, late=_cancel)
             if found is None:
                 await _pause(ends)

@@ -222,6 +222,7 @@ class Runner:
 
         async def commit() -> None:
             nonlocal instead
+            run.is_committed = False  # asked again: on the connection before, the last octet did not leave after all
             if on_commit is not None:
                 await on_commit()
             instead = await self._commit(run)

@@ -20,7 +20,7 @@ from smtpconnector_server.smtp.course import Depth
 from smtpconnector_server.store.state import Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     import grpc
 
@@ -115,7 +115,7 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
                 mail_request.to, client_ip=request.client_ip, profile=configuration.profile
             )
             with expiring(order, within) as left:
-                sent = await self._sender.send(composed, within=left, on_commit=lambda: _forbid_repetition(context))
+                sent = await self._sender.send(composed, within=left, on_commit=_once(context))
             return mapping.to_send_response(composed, sent)
 
     async def _compose(self, mail_request: MailRequest, prepared: Prepared, message_id: str | None = None) -> Composed:
@@ -132,7 +132,7 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
                 await _forbid_repetition(context)
             receipt = await self._outbox.enqueue(wanted, within=within)
         else:
-            receipt = await self._outbox.send(wanted, within=within, on_commit=lambda: _forbid_repetition(context))
+            receipt = await self._outbox.send(wanted, within=within, on_commit=_once(context))
         return order_mapping.to_receipt_response(receipt)
 
     def _wanted(
@@ -154,6 +154,19 @@ class ConnectorServicer(connector_service_pb2_grpc.ConnectorServiceServicer):
             compose=lambda message_id: self._compose(mail_request, prepared, message_id),
             admit=admit,
         )
+
+
+def _once(context: Context) -> Callable[[], Awaitable[None]]:
+    """Return what forbids the repetition of a call once, however many attempts it comes to make."""
+    is_forbidden = False
+
+    async def forbid() -> None:
+        nonlocal is_forbidden
+        if not is_forbidden:
+            await _forbid_repetition(context)
+            is_forbidden = True
+
+    return forbid
 
 
 async def _forbid_repetition(context: Context) -> None:

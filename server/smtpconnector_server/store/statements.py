@@ -116,7 +116,7 @@ RETURNING {_CLAIMED}
 # Touches nothing that changes the row's length: SQLite writes only the one page, however long the content.
 COMMIT: Final = """
 UPDATE delivery SET is_committed = TRUE
-WHERE id = :id AND attempt = :attempt AND state = 'SENDING' AND NOT is_committed AND expires_at > {now}
+WHERE id = :id AND attempt = :attempt AND state = 'SENDING' AND expires_at > {now}
 RETURNING expires_at - {now}
 """
 _STATE: Final = "CAST(:state AS TEXT)"

@@ -87,7 +87,7 @@ class Store(Protocol):
         """
 
     async def commit(self, claim: Claim) -> float:
-        """Note that the last octet of the message is about to leave.
+        """Note that the last octet of the message is about to leave; once more if it did not leave after all.
 
         Returns:
             How many seconds after this look at its clock the message expires; more than 0.

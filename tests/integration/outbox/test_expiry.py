@@ -13,7 +13,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from harness.documents import document_for
-from harness.durable import ENQUEUE, Gate, ended, send
+from harness.durable import ENQUEUE, Gate, ended, locked, refused, send
 from harness.fault import Fault, State, reply_with, stall
 from harness.service import CallError, running_service
 from harness.smtp_server import SmtpServer
@@ -21,6 +21,8 @@ from smtpconnector.v1.delivery_pb2 import DeliveryMode, DeliveryState
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from harness.wire import Wire
 
 MODES = (DeliveryMode.DELIVERY_MODE_WAIT, DeliveryMode.DELIVERY_MODE_ENQUEUE)
 
@@ -110,6 +112,37 @@ async def test_a_mail_whose_time_ends_on_its_way_is_stopped_before_its_last_octe
         else:
             await call
 
+        assert not smtp.ledger
+
+
+async def test_a_mail_that_expires_between_two_connections_is_stopped_although_the_first_was_about_to_carry_it(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "store"
+
+    async def break_off(wire: Wire, reply: bytes) -> None:
+        with locked(file):
+            await wire.send(reply)
+            await service.is_healthy()  # a call's time later the store has been asked
+            wire.finish()
+            await service.is_healthy()  # and the end of the connection was seen
+
+    async def greet_too_late(wire: Wire, reply: bytes) -> None:
+        let_expire(file)
+        await wire.send(reply)
+
+    async with (
+        SmtpServer(
+            Fault(State.DATA, break_off, connection=1),
+            Fault(State.GREETING, greet_too_late, connection=2),
+            extensions=(),
+        ) as smtp,
+        running_service({"default": document_for(smtp)}, tmp_path, store=str(file)) as service,
+    ):
+        error = await refused(service, request_id="r", expire_time=_in(60))
+
+        assert len(smtp.sessions) == 2
+        assert (error.reason, error.metadata["outcome"]) == ("DELIVERY_EXPIRED", "NOT_SENT")
         assert not smtp.ledger
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from harness.documents import document_for
-from harness.durable import ENQUEUE, Gate, ended, eventually, message_ids, refused, rows, send, states
+from harness.durable import ENQUEUE, Gate, ended, eventually, locked, message_ids, refused, rows, send, states
 from harness.fault import Fault, State
 from harness.service import running_service
 from harness.smtp_server import SmtpServer
@@ -19,15 +19,6 @@ from smtpconnector.v1 import delivery_pb2
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-@contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Let nobody write to a store inside the context, as a disk that hangs does."""
-    with closing(sqlite3.connect(file, timeout=30.0, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        yield
-        connection.execute("ROLLBACK")
 
 
 @contextmanager

@@ -193,7 +193,6 @@ class StoreMachine(RuleBasedStateMachine):
             modelled is not None
             and modelled.state is State.SENDING
             and modelled.attempt == claim.kept.attempt
-            and not modelled.is_committed
             and modelled.expires_at > self.now
         )
         has_committed = False

@@ -88,14 +88,18 @@ async def test_two_servers_never_claim_the_same_message(store: Store, database: 
     assert len(ids) == len(set(ids)) == 100
 
 
-async def test_a_message_is_committed_once_and_its_state_stays(store: Store, begin: Begin) -> None:
+async def test_a_commit_leaves_the_state_and_can_be_made_again_while_the_claim_holds(
+    store: Store, database: Database, begin: Begin
+) -> None:
     claim = await begin()
 
-    await store.commit(claim)
+    for _ in range(2):
+        await store.commit(claim)
+        kept = await store.get(claim.kept.id)
+        assert kept is not None
+        assert (kept.state, kept.is_committed, kept.history) == (State.SENDING, True, claim.kept.history)
 
-    kept = await store.get(claim.kept.id)
-    assert kept is not None
-    assert (kept.state, kept.is_committed, kept.history) == (State.SENDING, True, claim.kept.history)
+    await database.advance(60.0)
     with pytest.raises(FenceError):
         await store.commit(claim)
 
