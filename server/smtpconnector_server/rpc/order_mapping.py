@@ -12,6 +12,7 @@ from smtpconnector.v1 import delivery_pb2
 from smtpconnector_server.failure import Failure, Reason, Stage, Violation
 from smtpconnector_server.outbox.answer import expired
 from smtpconnector_server.outbox.order import Order
+from smtpconnector_server.rpc.configurations import DEFAULT_PROFILE
 from smtpconnector_server.store.state import Mode, UncertainPolicy
 
 if TYPE_CHECKING:
@@ -113,12 +114,18 @@ def content(request: pb.SendMessageRequest) -> bytes:
     """Return all of a request that another one with the same request_id must have in common with it.
 
     The end of its usefulness and the end user's address are not among it: a repeat may well come from a program that
-    reckons them anew. Those of the first request are valid.
+    reckons them anew. Those of the first request are valid. Nor is whether a default was said or left out.
     """
     same = pb.SendMessageRequest()
     same.CopyFrom(request)
     for field in ("request_id", "expire_time", "client_ip"):
         same.ClearField(field)
+    if _MODES.get(same.delivery_mode) is _PLAIN.mode:
+        same.ClearField("delivery_mode")
+    if _POLICIES.get(same.uncertain_policy) is _PLAIN.policy:
+        same.ClearField("uncertain_policy")
+    if same.config.WhichOneof("source") in {None, "profile"} and same.config.profile in {"", DEFAULT_PROFILE}:
+        same.ClearField("config")
     return same.SerializeToString(deterministic=True)
 
 

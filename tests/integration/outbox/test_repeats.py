@@ -156,6 +156,22 @@ async def test_another_request_under_the_id_is_refused(tmp_path: Path, file: Pat
         assert len(server.ledger) == 1
 
 
+async def test_what_a_request_says_beside_its_defaults_is_no_other_request(tmp_path: Path, file: Path) -> None:
+    async with (
+        SmtpServer() as server,
+        running_service({"default": document_for(server)}, tmp_path, store=str(file)) as service,
+    ):
+        first = await send(service, request_id="a")
+        for same in (
+            {"delivery_mode": delivery_pb2.DELIVERY_MODE_WAIT},
+            {"uncertain_policy": delivery_pb2.UNCERTAIN_POLICY_HOLD},
+            {"config": {"profile": "default"}},
+        ):
+            assert await send(service, request_id="a", **same) == first
+
+        assert len(server.ledger) == 1
+
+
 async def test_a_repeat_after_expire_time_gets_what_became_of_the_first(tmp_path: Path, file: Path) -> None:
     async with (
         SmtpServer() as server,
