@@ -58,8 +58,9 @@ class DeliveryServicer(delivery_service_pb2_grpc.DeliveryServiceServicer):
         """List messages, the newest first."""
         viewer = _viewer()
         with self._limits.call(viewer.caller):
+            deliveries = self._deliveries()
             which, page_size = mapping.to_filter(request)
-            page = await self._deliveries().list(viewer, which, page_size=page_size, page_token=request.page_token)
+            page = await deliveries.list(viewer, which, page_size=page_size, page_token=request.page_token)
             return pb.ListDeliveriesResponse(
                 deliveries=map(mapping.to_delivery, page.deliveries), next_page_token=page.next_token
             )
@@ -73,11 +74,12 @@ class DeliveryServicer(delivery_service_pb2_grpc.DeliveryServiceServicer):
 
     async def ResolveDelivery(self, request: pb.ResolveDeliveryRequest, context: Context) -> pb.ResolveDeliveryResponse:  # noqa: ARG002, N802 - the contract's
         """Decide what becomes of a held message."""
-        CALLER.get().require_operator()
         viewer = _viewer()
         with self._limits.call(viewer.caller):
+            deliveries = self._deliveries()
+            CALLER.get().require_operator()
             delivery_id, resolution = mapping.to_resolution(request)
-            kept = await self._deliveries().resolve(viewer, delivery_id, resolution)
+            kept = await deliveries.resolve(viewer, delivery_id, resolution)
             return pb.ResolveDeliveryResponse(delivery=mapping.to_delivery(kept))
 
     def _deliveries(self) -> Deliveries:

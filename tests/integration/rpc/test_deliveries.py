@@ -256,6 +256,9 @@ async def test_without_a_store_every_method_says_what_the_operator_can_do(tmp_pa
             stub.ListDeliveries(pb.ListDeliveriesRequest(), timeout=10),
             stub.CancelDelivery(pb.CancelDeliveryRequest(id="x"), timeout=10),
             stub.ResolveDelivery(pb.ResolveDeliveryRequest(id="x", resolution=pb.RESOLUTION_DROP), timeout=10),
+            # before anything is said of a request that would be refused anyway
+            stub.ListDeliveries(pb.ListDeliveriesRequest(page_size=-1), timeout=10),
+            stub.ResolveDelivery(pb.ResolveDeliveryRequest(), timeout=10),
         ):
             error = await refused(call)
             assert (error.code, error.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_IMPLEMENTED")
