@@ -225,7 +225,11 @@ UPDATE delivery SET {_moved(_LOST, "CASE WHEN is_committed THEN 'DELIVERY_UNCERT
     last_stage = CASE WHEN is_committed THEN 'MESSAGE' ELSE last_stage END,
     last_text = CASE WHEN is_committed
         THEN 'The server that sent it ended before it had the reply to the message. It may or may not arrive.'
-        ELSE last_text END
+        ELSE last_text END,
+    last_reply_code = CASE WHEN is_committed THEN 0 ELSE last_reply_code END,
+    last_reply_enhanced_code = CASE WHEN is_committed THEN '' ELSE last_reply_enhanced_code END,
+    last_reply_text = CASE WHEN is_committed THEN '' ELSE last_reply_text END,
+    last_connections = CASE WHEN is_committed THEN 0 ELSE last_connections END
 WHERE id IN (SELECT id FROM lost)
 RETURNING id, state, history
 """

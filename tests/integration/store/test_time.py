@@ -78,6 +78,23 @@ async def test_what_a_dead_owner_may_have_sent_is_unknown_and_held(
     assert await store.finish(claim, SENT)  # it was frozen, not dead, and has read the reply now
 
 
+@pytest.mark.parametrize("policy", UncertainPolicy)
+async def test_the_reply_to_an_attempt_before_is_not_told_of_one_whose_server_has_died(
+    store: Store, begin: Begin, policy: UncertainPolicy
+) -> None:
+    claim = await begin("a", policy=policy)
+    refused = Attempt(host="smtp", reason="SMTP_MESSAGE_DEFERRED", reply_code=451, reply_text="later", connections=1)
+    await store.finish(claim, Ending(state=State.QUEUED, attempt=refused))
+    (again,) = await store.claim("a", "default", count=1)
+    await store.commit(again)
+    await store.leave("a")
+
+    await _sweep(store)
+
+    last = (await _get(store, claim.kept.id)).last
+    assert last == Attempt(host="smtp", reason="DELIVERY_UNCERTAIN", stage="MESSAGE", text=last.text)
+
+
 async def test_what_a_dead_owner_may_have_sent_is_resent_once_by_wish(
     store: Store, database: Database, begin: Begin
 ) -> None:
