@@ -126,7 +126,7 @@ class Settings(BaseSettings):
     insecure: bool = False
     """Allow to serve other machines without TLS or without authentication."""
     max_calls: int = Field(default=2000, ge=1)
-    """SendMessage and ValidateConfig calls at once, in each worker."""
+    """Calls at once, in each worker; a watch counts for as long as it lasts. GetMetadata and health are not counted."""
     max_calls_per_caller: int = Field(default=2000, ge=1)
     limit_recipient: Rates = ()
     """How many mails one recipient may get, such as ``5/10minute, 20/day``; counted by all servers on one store

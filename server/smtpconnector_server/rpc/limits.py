@@ -37,7 +37,7 @@ class LimitSettings:
     """What is allowed. An empty rate is no limit."""
 
     calls: int
-    """SendMessage and ValidateConfig calls at once."""
+    """At once; a watch counts for as long as it lasts."""
     calls_per_caller: int
     recipient: tuple[Rate, ...] = ()
     client_ip: tuple[Rate, ...] = ()

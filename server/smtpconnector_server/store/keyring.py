@@ -4,7 +4,7 @@ A key is 32 random octets under an id. The first of a ring encrypts what is new;
 octet of a key is ever part of an error, a repr or a log line.
 
 To change keys without an interruption: append the new line to the file of every server and restart them; move it to the
-top and restart them; remove the old line when everything that it sealed is past its retention.
+top and restart them; remove the old line when everything that it sealed has expired.
 """
 
 from __future__ import annotations

@@ -305,8 +305,8 @@ class SendMessageRequest(_message.Message):
     request_id, one mail is sent, across crashes, broken connections and all servers of one store. A repeat joins the
     one that is running, or gets its answer; one that ended with the mail not sent is tried anew. Another request with
     the same request_id fails with ALREADY_EXISTS, reason REQUEST_ID_CONFLICT; expire_time and client_ip may differ, and
-    those of the first are valid. A repeat that is refused at the door (SERVICE_OVERLOADED, SHUTTING_DOWN) is told of
-    itself alone: what the first has come to stands.
+    those of the first are valid. A repeat that is refused at the door (SERVICE_OVERLOADED, SHUTTING_DOWN, or for its
+    profile, which has changed) is told of itself alone: what the first has come to stands.
 
     It belongs to the caller who sent it, and is remembered for the server's retention, a week by default, after the
     mail's end. At most 128 characters of printable ASCII; a UUID is a good choice. Empty, the default, promises nothing
@@ -392,9 +392,11 @@ class SendMessageResponse(_message.Message):
     with the request it is the requested one.
     """
     host: _builtins.str
-    """host is the SMTP server that the mail was for."""
+    """host is the SMTP server that the mail was for. Empty with DELIVERY_MODE_ENQUEUE until an attempt has ended."""
     attempts: _builtins.int
-    """attempts is how many connections were tried, 1 or more. 0 with validate_only, and with DELIVERY_MODE_ENQUEUE."""
+    """attempts is how many connections were tried, 1 or more. 0 with validate_only, and with DELIVERY_MODE_ENQUEUE until
+    an attempt has ended.
+    """
     delivery_id: _builtins.str
     """delivery_id is the message's name in the store, for DeliveryService. Empty when the message is not in the store."""
     state: _delivery_pb2.DeliveryState.ValueType

@@ -87,10 +87,10 @@ class ConnectorServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SendMessage(self, request, context):
-        """SendMessage sends one mail to one recipient. OK means that the SMTP server accepted this very message. An error's
-        metadata key `outcome` says NOT_SENT, REJECTED or UNKNOWN; UNKNOWN (reason DELIVERY_UNCERTAIN) means that the
-        connection broke between the last octet of the message and the server's reply, so that the mail may or may not
-        arrive.
+        """SendMessage sends one mail to one recipient. OK means that the SMTP server accepted this very message, with
+        DELIVERY_MODE_ENQUEUE that this service has durably accepted it. An error's metadata key `outcome` says NOT_SENT,
+        REJECTED or UNKNOWN; UNKNOWN (reason DELIVERY_UNCERTAIN) means that the connection broke between the last octet of
+        the message and the server's reply, so that the mail may or may not arrive.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

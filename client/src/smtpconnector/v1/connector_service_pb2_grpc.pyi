@@ -49,10 +49,10 @@ class ConnectorServiceStub:
     call's deadline, and within 30 seconds, with the steps that it came to.
     """
     SendMessage: _grpc.UnaryUnaryMultiCallable[_connector_service_pb2.SendMessageRequest, _connector_service_pb2.SendMessageResponse]
-    """SendMessage sends one mail to one recipient. OK means that the SMTP server accepted this very message. An error's
-    metadata key `outcome` says NOT_SENT, REJECTED or UNKNOWN; UNKNOWN (reason DELIVERY_UNCERTAIN) means that the
-    connection broke between the last octet of the message and the server's reply, so that the mail may or may not
-    arrive.
+    """SendMessage sends one mail to one recipient. OK means that the SMTP server accepted this very message, with
+    DELIVERY_MODE_ENQUEUE that this service has durably accepted it. An error's metadata key `outcome` says NOT_SENT,
+    REJECTED or UNKNOWN; UNKNOWN (reason DELIVERY_UNCERTAIN) means that the connection broke between the last octet of
+    the message and the server's reply, so that the mail may or may not arrive.
     """
 
 @_typing.type_check_only
@@ -76,10 +76,10 @@ class ConnectorServiceAsyncStub(ConnectorServiceStub):
     call's deadline, and within 30 seconds, with the steps that it came to.
     """
     SendMessage: _aio.UnaryUnaryMultiCallable[_connector_service_pb2.SendMessageRequest, _connector_service_pb2.SendMessageResponse]  # type: ignore[assignment]
-    """SendMessage sends one mail to one recipient. OK means that the SMTP server accepted this very message. An error's
-    metadata key `outcome` says NOT_SENT, REJECTED or UNKNOWN; UNKNOWN (reason DELIVERY_UNCERTAIN) means that the
-    connection broke between the last octet of the message and the server's reply, so that the mail may or may not
-    arrive.
+    """SendMessage sends one mail to one recipient. OK means that the SMTP server accepted this very message, with
+    DELIVERY_MODE_ENQUEUE that this service has durably accepted it. An error's metadata key `outcome` says NOT_SENT,
+    REJECTED or UNKNOWN; UNKNOWN (reason DELIVERY_UNCERTAIN) means that the connection broke between the last octet of
+    the message and the server's reply, so that the mail may or may not arrive.
     """
 
 class ConnectorServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -118,10 +118,10 @@ class ConnectorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _connector_service_pb2.SendMessageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_connector_service_pb2.SendMessageResponse, _abc.Awaitable[_connector_service_pb2.SendMessageResponse]]:
-        """SendMessage sends one mail to one recipient. OK means that the SMTP server accepted this very message. An error's
-        metadata key `outcome` says NOT_SENT, REJECTED or UNKNOWN; UNKNOWN (reason DELIVERY_UNCERTAIN) means that the
-        connection broke between the last octet of the message and the server's reply, so that the mail may or may not
-        arrive.
+        """SendMessage sends one mail to one recipient. OK means that the SMTP server accepted this very message, with
+        DELIVERY_MODE_ENQUEUE that this service has durably accepted it. An error's metadata key `outcome` says NOT_SENT,
+        REJECTED or UNKNOWN; UNKNOWN (reason DELIVERY_UNCERTAIN) means that the connection broke between the last octet of
+        the message and the server's reply, so that the mail may or may not arrive.
         """
 
 def add_ConnectorServiceServicer_to_server(servicer: ConnectorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

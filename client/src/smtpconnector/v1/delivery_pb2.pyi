@@ -91,7 +91,7 @@ class _DeliveryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Deliver
     DELIVERY_STATE_SENT: _DeliveryState.ValueType  # 3
     """DELIVERY_STATE_SENT: the SMTP server accepted it. Final."""
     DELIVERY_STATE_REJECTED: _DeliveryState.ValueType  # 4
-    """DELIVERY_STATE_REJECTED: the SMTP server refused it for good. Final."""
+    """DELIVERY_STATE_REJECTED: the SMTP server refused it for good, or no time mends what keeps it from being sent. Final."""
     DELIVERY_STATE_NOT_SENT: _DeliveryState.ValueType  # 5
     """DELIVERY_STATE_NOT_SENT: the call that waited for it (DELIVERY_MODE_WAIT) ended without it being sent; the same
     request with the same request_id sends it. Final until then.
@@ -119,7 +119,7 @@ DELIVERY_STATE_SENDING: DeliveryState.ValueType  # 2
 DELIVERY_STATE_SENT: DeliveryState.ValueType  # 3
 """DELIVERY_STATE_SENT: the SMTP server accepted it. Final."""
 DELIVERY_STATE_REJECTED: DeliveryState.ValueType  # 4
-"""DELIVERY_STATE_REJECTED: the SMTP server refused it for good. Final."""
+"""DELIVERY_STATE_REJECTED: the SMTP server refused it for good, or no time mends what keeps it from being sent. Final."""
 DELIVERY_STATE_NOT_SENT: DeliveryState.ValueType  # 5
 """DELIVERY_STATE_NOT_SENT: the call that waited for it (DELIVERY_MODE_WAIT) ended without it being sent; the same
 request with the same request_id sends it. Final until then.

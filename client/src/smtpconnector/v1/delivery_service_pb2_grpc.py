@@ -97,8 +97,8 @@ class DeliveryServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CancelDelivery(self, request, context):
-        """CancelDelivery cancels a message that has not left yet. Cancelling it again succeeds again; one that has left, or may
-        have, fails with FAILED_PRECONDITION, reason DELIVERY_STATE_CONFLICT.
+        """CancelDelivery cancels a message that has not left yet. Cancelling it again succeeds again; one that has left, may
+        have, or has another end fails with FAILED_PRECONDITION, reason DELIVERY_STATE_CONFLICT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

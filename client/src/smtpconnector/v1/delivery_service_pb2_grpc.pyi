@@ -47,8 +47,8 @@ class DeliveryServiceStub:
     ListDeliveries: _grpc.UnaryUnaryMultiCallable[_delivery_service_pb2.ListDeliveriesRequest, _delivery_service_pb2.ListDeliveriesResponse]
     """ListDeliveries lists messages, the newest first."""
     CancelDelivery: _grpc.UnaryUnaryMultiCallable[_delivery_service_pb2.CancelDeliveryRequest, _delivery_service_pb2.CancelDeliveryResponse]
-    """CancelDelivery cancels a message that has not left yet. Cancelling it again succeeds again; one that has left, or may
-    have, fails with FAILED_PRECONDITION, reason DELIVERY_STATE_CONFLICT.
+    """CancelDelivery cancels a message that has not left yet. Cancelling it again succeeds again; one that has left, may
+    have, or has another end fails with FAILED_PRECONDITION, reason DELIVERY_STATE_CONFLICT.
     """
     ResolveDelivery: _grpc.UnaryUnaryMultiCallable[_delivery_service_pb2.ResolveDeliveryRequest, _delivery_service_pb2.ResolveDeliveryResponse]
     """ResolveDelivery decides what becomes of a held message, one of DELIVERY_STATE_UNKNOWN with `held`. For operators."""
@@ -72,8 +72,8 @@ class DeliveryServiceAsyncStub(DeliveryServiceStub):
     ListDeliveries: _aio.UnaryUnaryMultiCallable[_delivery_service_pb2.ListDeliveriesRequest, _delivery_service_pb2.ListDeliveriesResponse]  # type: ignore[assignment]
     """ListDeliveries lists messages, the newest first."""
     CancelDelivery: _aio.UnaryUnaryMultiCallable[_delivery_service_pb2.CancelDeliveryRequest, _delivery_service_pb2.CancelDeliveryResponse]  # type: ignore[assignment]
-    """CancelDelivery cancels a message that has not left yet. Cancelling it again succeeds again; one that has left, or may
-    have, fails with FAILED_PRECONDITION, reason DELIVERY_STATE_CONFLICT.
+    """CancelDelivery cancels a message that has not left yet. Cancelling it again succeeds again; one that has left, may
+    have, or has another end fails with FAILED_PRECONDITION, reason DELIVERY_STATE_CONFLICT.
     """
     ResolveDelivery: _aio.UnaryUnaryMultiCallable[_delivery_service_pb2.ResolveDeliveryRequest, _delivery_service_pb2.ResolveDeliveryResponse]  # type: ignore[assignment]
     """ResolveDelivery decides what becomes of a held message, one of DELIVERY_STATE_UNKNOWN with `held`. For operators."""
@@ -118,8 +118,8 @@ class DeliveryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _delivery_service_pb2.CancelDeliveryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_delivery_service_pb2.CancelDeliveryResponse, _abc.Awaitable[_delivery_service_pb2.CancelDeliveryResponse]]:
-        """CancelDelivery cancels a message that has not left yet. Cancelling it again succeeds again; one that has left, or may
-        have, fails with FAILED_PRECONDITION, reason DELIVERY_STATE_CONFLICT.
+        """CancelDelivery cancels a message that has not left yet. Cancelling it again succeeds again; one that has left, may
+        have, or has another end fails with FAILED_PRECONDITION, reason DELIVERY_STATE_CONFLICT.
         """
 
     @_abc_1.abstractmethod

@@ -192,8 +192,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_DELIVERY_UNCERTAIN: _ErrorReason.ValueType  # 46
     """ERROR_REASON_DELIVERY_UNCERTAIN (UNKNOWN): the connection broke, went silent or broke the protocol after the last
-    octet of the message; the mail may or may not arrive. Outcome UNKNOWN. Retry: never by policy: it may send the mail
-    twice.
+    octet of the message, or the store failed while it took a request without a request_id; the mail may or may not
+    arrive. Outcome UNKNOWN. Retry: never by policy: it may send the mail twice.
     """
     ERROR_REASON_REQUEST_ID_CONFLICT: _ErrorReason.ValueType  # 47
     """ERROR_REASON_REQUEST_ID_CONFLICT (ALREADY_EXISTS): the request_id has served for another request; BadRequest names
@@ -205,8 +205,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_DELIVERY_PENDING: _ErrorReason.ValueType  # 49
     """ERROR_REASON_DELIVERY_PENDING (DEADLINE_EXCEEDED): the caller's deadline passed while the message, which another
-    call or another server is sending, had no end yet. Outcome UNKNOWN. Retry: the same request with the same
-    request_id, or DeliveryService.GetDelivery.
+    call or another server is sending, had no end yet, or while the store could not be asked. Outcome UNKNOWN. Retry:
+    the same request with the same request_id, or DeliveryService.GetDelivery.
     """
     ERROR_REASON_DELIVERY_EXPIRED: _ErrorReason.ValueType  # 50
     """ERROR_REASON_DELIVERY_EXPIRED (DEADLINE_EXCEEDED): expire_time passed before the last octet of the message was sent.
@@ -421,8 +421,8 @@ message was sent. Outcome NOT_SENT. Retry: no.
 """
 ERROR_REASON_DELIVERY_UNCERTAIN: ErrorReason.ValueType  # 46
 """ERROR_REASON_DELIVERY_UNCERTAIN (UNKNOWN): the connection broke, went silent or broke the protocol after the last
-octet of the message; the mail may or may not arrive. Outcome UNKNOWN. Retry: never by policy: it may send the mail
-twice.
+octet of the message, or the store failed while it took a request without a request_id; the mail may or may not
+arrive. Outcome UNKNOWN. Retry: never by policy: it may send the mail twice.
 """
 ERROR_REASON_REQUEST_ID_CONFLICT: ErrorReason.ValueType  # 47
 """ERROR_REASON_REQUEST_ID_CONFLICT (ALREADY_EXISTS): the request_id has served for another request; BadRequest names
@@ -434,8 +434,8 @@ Outcome NOT_SENT. Retry: yes.
 """
 ERROR_REASON_DELIVERY_PENDING: ErrorReason.ValueType  # 49
 """ERROR_REASON_DELIVERY_PENDING (DEADLINE_EXCEEDED): the caller's deadline passed while the message, which another
-call or another server is sending, had no end yet. Outcome UNKNOWN. Retry: the same request with the same
-request_id, or DeliveryService.GetDelivery.
+call or another server is sending, had no end yet, or while the store could not be asked. Outcome UNKNOWN. Retry:
+the same request with the same request_id, or DeliveryService.GetDelivery.
 """
 ERROR_REASON_DELIVERY_EXPIRED: ErrorReason.ValueType  # 50
 """ERROR_REASON_DELIVERY_EXPIRED (DEADLINE_EXCEEDED): expire_time passed before the last octet of the message was sent.
