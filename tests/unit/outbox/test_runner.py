@@ -14,6 +14,7 @@ from smtpconnector_server.outbox.lease import Lease
 from smtpconnector_server.outbox.runner import Run, Runner
 from smtpconnector_server.store.record import Claim
 from smtpconnector_server.store.state import State
+from smtpconnector_server.store.store import FenceError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,6 +29,11 @@ class SlowStore:
         self.is_asked = asyncio.Event()
         self.may_answer = asyncio.Event()
         self.seconds_left = 60.0
+        self._is_taken_over = False
+
+    def take_over(self) -> None:
+        """Give the message to somebody else."""
+        self._is_taken_over = True
 
     def on_change(self, listener: Callable[[str], None]) -> None:
         pass
@@ -38,6 +44,8 @@ class SlowStore:
     async def commit(self, claim: Claim) -> float:
         self.is_asked.set()
         await self.may_answer.wait()
+        if self._is_taken_over:
+            raise FenceError(None)
         return self.seconds_left
 
     async def finish(self, claim: Claim, ending: Ending) -> bool:
@@ -62,6 +70,20 @@ class EagerSender:
         await asyncio.Event().wait()  # for a reply that does not come
 
 
+class BrokenSender:
+    """A sender whose first connection breaks right before the last octet, and which then tries another one."""
+
+    def __init__(self) -> None:
+        self.has_left = False
+        self.on_break: Callable[[], None] = lambda: None
+
+    async def send(self, mail: Any, *, within: float, on_commit: Callable[[], Awaitable[None]]) -> None:
+        await on_commit()
+        self.on_break()
+        await on_commit()
+        self.has_left = True
+
+
 def _claim() -> Claim:
     return Claim(kept(), draft(0.0).sealed)
 
@@ -70,7 +92,7 @@ def give_up(run: Run) -> None:
     run.give_up(Failure(Reason.DEADLINE_EXCEEDED, "The deadline passed.", stage=Stage.STORE))
 
 
-async def _attempt(store: SlowStore, sender: EagerSender) -> Run:
+async def _attempt(store: SlowStore, sender: EagerSender | BrokenSender) -> Run:
     """Begin an attempt that a call waits for, and bring it to where the store is asked."""
     lease = Lease()
     await lease.renew(cast("Any", store))
@@ -105,6 +127,15 @@ async def test_a_mail_does_not_leave_when_it_has_expired_before_the_answer_of_th
     store.may_answer.set()
     end = await run.ending
     assert (end.state, end.delay, sender.has_left) == (State.QUEUED, 0.0, False)  # for the sweep to end
+
+
+async def test_a_mail_does_not_leave_on_another_connection_after_it_was_taken_over() -> None:
+    store, sender = SlowStore(), BrokenSender()
+    store.may_answer.set()
+    sender.on_break = store.take_over
+    run = await _attempt(store, sender)
+    await asyncio.wait([run.task])
+    assert (run.ending.cancelled(), sender.has_left) == (True, False)
 
 
 class _Composed:
