@@ -80,6 +80,10 @@ def accept(draft: Draft, *, owner: str | None) -> Operation[Claim | Kept | None]
 def reopen(draft: Draft, kept: Kept, *, owner: str) -> Operation[Claim | None]:
     """Take a NOT_SENT message up again; see :meth:`Store.reopen`."""
     values: dict[str, Value] = {**of_draft(draft, owner=owner), "id": kept.id, "attempt": kept.attempt}
+    if draft.supersede_hash is not None:
+        names = ("id", "attempt", "supersede_hash")
+        if (yield Query(statements.OVERTAKEN, {name: values[name] for name in names})):
+            return Done(None, (kept.id,))
     reopened = yield Query(statements.REOPEN, values)
     if not reopened:
         return Done(None)

@@ -2,7 +2,7 @@
 
 Final states stay, with three exceptions that make an answer truer or are somebody's decision: an UNKNOWN message may
 turn out to be SENT, REJECTED or never to have left; an operator may queue it again; and a message whose waiting call
-ended with NOT_SENT is taken up again when the same request comes again.
+ended with NOT_SENT is taken up again when the same request comes again, or is SUPERSEDED if a newer one came meanwhile.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ MOVES: Final[frozenset[tuple[State | None, State]]] = frozenset(
         (State.UNKNOWN, State.REJECTED),
         (State.UNKNOWN, State.QUEUED),
         (State.NOT_SENT, State.SENDING),
+        (State.NOT_SENT, State.SUPERSEDED),
     }
 )
 """Every change of state that there is; None is a message that the store does not have yet."""

@@ -78,8 +78,18 @@ UPDATE delivery SET {_moved("'SENDING'")},
 WHERE id = :id AND state = 'NOT_SENT' AND attempt = :attempt
 RETURNING {_KEPT}
 """
+_SUPERSEDED: Final = _ended("'SUPERSEDED'", "'DELIVERY_SUPERSEDED'", "'A newer message took its place.'")
+OVERTAKEN: Final = f"""
+UPDATE delivery SET {_SUPERSEDED}
+WHERE id = :id AND state = 'NOT_SENT' AND attempt = :attempt AND EXISTS (
+    SELECT 1 FROM delivery AS newer
+    WHERE newer.supersede_hash = :supersede_hash AND newer.created_at > delivery.created_at
+        AND newer.supersede_hash IS NOT NULL AND newer.created_at > 0
+)
+RETURNING id
+"""
 SUPERSEDE: Final = f"""
-UPDATE delivery SET {_ended("'SUPERSEDED'", "'DELIVERY_SUPERSEDED'", "'A newer message took its place.'")}
+UPDATE delivery SET {_SUPERSEDED}
 WHERE supersede_hash = :supersede_hash AND state IN ('QUEUED', 'SENDING') AND NOT is_committed AND id <> :id
 RETURNING id
 """

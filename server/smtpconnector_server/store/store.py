@@ -67,7 +67,7 @@ class Store(Protocol):
         """Take up a NOT_SENT message again with new content, expiry and Message-ID unchanged; None: no longer so.
 
         The message keeps its id; ``draft.id`` and ``draft.message_id`` are those of ``kept``. Supersedes as
-        :meth:`accept` does.
+        :meth:`accept` does; but if a newer message has its key it becomes SUPERSEDED itself.
         """
 
     async def beat(self, owner: str, *, lease: float) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from harness.documents import document_for
 from harness.durable import ENQUEUE, Gate, ended, message_ids, refused, rows, send
-from harness.fault import Fault, State, reply_and_close, stall
+from harness.fault import Fault, State, reply_and_close, reply_with, stall
 from harness.service import running_service
 from harness.smtp_server import SmtpServer
 
@@ -83,6 +83,22 @@ async def test_a_repeat_supersedes_nothing(tmp_path: Path, file: Path) -> None:
         await ended(file, "SENT", "SENT")
 
         assert newer.message_id in message_ids(server)
+
+
+async def test_an_old_code_that_was_not_sent_never_follows_a_newer_one(tmp_path: Path, file: Path) -> None:
+    async with (
+        SmtpServer(Fault(State.RCPT, reply_with(b"450 4.2.0 Try later\r\n"))) as server,
+        running_service({"default": document_for(server)}, tmp_path, store=str(file)) as service,
+    ):
+        assert (await refused(service, request_id="a", supersede_key="ada")).metadata["outcome"] == "NOT_SENT"
+        server.faults = ()
+        newer = await send(service, request_id="b", supersede_key="ada")
+        error = await refused(service, request_id="a", supersede_key="ada")
+
+        assert (error.code, error.reason) == (grpc.StatusCode.ABORTED, "DELIVERY_SUPERSEDED")
+        assert error.metadata["outcome"] == "NOT_SENT"
+        assert message_ids(server) == [newer.message_id]
+        await ended(file, "SUPERSEDED", "SENT")
 
 
 async def test_keys_of_other_callers_are_other_keys(tmp_path: Path, file: Path) -> None:

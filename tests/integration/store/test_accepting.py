@@ -119,13 +119,13 @@ async def test_a_message_that_is_not_accepted_supersedes_none(store: Store, new_
 async def test_what_was_not_sent_is_taken_up_again_under_its_own_name(
     store: Store, database: Database, new_draft: NewDraft, begin: Begin
 ) -> None:
+    older = new_draft(supersede_hash=b"s")
+    await store.accept(older, owner=None)
+    await database.advance(10.0)
     claim = await begin(request_hash=b"r", mode=Mode.WAIT, lapses_to=State.NOT_SENT)
     await store.finish(claim, Ending(state=State.NOT_SENT, attempt=FAILED))
     kept = await store.find(b"r")
     assert kept is not None
-    older = new_draft(supersede_hash=b"s")
-    await store.accept(older, owner=None)
-    await database.advance(10.0)
     sealed = Sealed(key_id="k2", wrapped_key=b"new", content=b"newer")
     again = new_draft(
         request_hash=b"r",
@@ -148,6 +148,28 @@ async def test_what_was_not_sent_is_taken_up_again_under_its_own_name(
     assert await _state(store, older.id) is State.SUPERSEDED
     assert await store.reopen(again, kept, owner="c") is None  # somebody was faster
     assert not await store.finish(claim, Ending(state=State.NOT_SENT, attempt=FAILED))  # the first attempt's claim
+
+
+async def test_what_was_not_sent_is_superseded_when_it_comes_again_after_a_newer_message(
+    store: Store, database: Database, new_draft: NewDraft, begin: Begin
+) -> None:
+    claim = await begin(request_hash=b"r", supersede_hash=b"s", mode=Mode.WAIT, lapses_to=State.NOT_SENT)
+    await store.finish(claim, Ending(state=State.NOT_SENT, attempt=FAILED))
+    await database.advance(10.0)
+    newer = await begin(supersede_hash=b"s")
+    await store.commit(newer)
+    await store.finish(newer, Ending(state=State.SENT, attempt=Attempt()))
+    kept = await store.find(b"r")
+    assert kept is not None
+    again = new_draft(request_hash=b"r", supersede_hash=b"s", id=kept.id, message_id=kept.message_id)
+
+    assert await store.reopen(again, kept, owner="b") is None
+
+    superseded = await store.find(b"r")
+    assert superseded is not None
+    assert superseded.state is State.SUPERSEDED
+    assert superseded.last.reason == "DELIVERY_SUPERSEDED"
+    assert await _state(store, newer.kept.id) is State.SENT
 
 
 async def test_listeners_are_told_what_changed_when_it_is_durable(store: Store, new_draft: NewDraft) -> None:

@@ -48,6 +48,7 @@ class Modelled:
     lapses_to: State
     due_at: float
     updated_at: float
+    created_at: float
     request_hash: bytes | None
     supersede_hash: bytes | None
     is_committed: bool = False
@@ -141,17 +142,25 @@ class StoreMachine(RuleBasedStateMachine):
             lapses_to=lapses_to,
             due_at=self.now,
             updated_at=self.now,
+            created_at=self.now,
             request_hash=message.request_hash,
             supersede_hash=message.supersede_hash,
         )
         return accepted if owner else multiple()
 
-    def reopen(self, message: Any, kept: Kept, owner: str) -> Claim:
+    def reopen(self, message: Any, kept: Kept, owner: str) -> Any:
         message = replace(message, id=kept.id, message_id=kept.message_id)
         claim: Claim | None = self.run(self.store.reopen(message, kept, owner=owner))
-        assert claim is not None
         assert self.run(self.store.reopen(message, kept, owner=owner)) is None
         modelled = self.messages[kept.id]
+        if message.supersede_hash is not None and any(
+            newer.supersede_hash == message.supersede_hash and newer.created_at > modelled.created_at
+            for newer in self.messages.values()
+        ):
+            assert claim is None
+            modelled.end_unsent(State.SUPERSEDED, self.now)
+            return multiple()
+        assert claim is not None
         self.supersede(message.supersede_hash)
         modelled.move(State.SENDING, self.now)
         modelled.owner = owner

@@ -393,6 +393,7 @@ async def test_no_octet_of_a_message_that_has_ended_is_left_in_the_files(file: P
     [
         (statements.INSERT, None),
         (statements.SUPERSEDE, "delivery_supersede"),
+        (statements.OVERTAKEN, "delivery_newer"),
         (statements.CLAIM, "delivery_due"),
         (statements.COMMIT, "autoindex_delivery"),
         (statements.FINISH, "autoindex_delivery"),

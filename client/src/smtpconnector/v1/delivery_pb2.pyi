@@ -94,7 +94,8 @@ class _DeliveryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Deliver
     """DELIVERY_STATE_REJECTED: the SMTP server refused it for good, or no time mends what keeps it from being sent. Final."""
     DELIVERY_STATE_NOT_SENT: _DeliveryState.ValueType  # 5
     """DELIVERY_STATE_NOT_SENT: the call that waited for it (DELIVERY_MODE_WAIT) ended without it being sent; the same
-    request with the same request_id sends it. Final until then.
+    request with the same request_id sends it, or supersedes it if a newer message has its supersede_key. Final until
+    then.
     """
     DELIVERY_STATE_UNKNOWN: _DeliveryState.ValueType  # 6
     """DELIVERY_STATE_UNKNOWN: it may or may not arrive. Final, unless the SMTP server's reply comes late after all, or an
@@ -122,7 +123,8 @@ DELIVERY_STATE_REJECTED: DeliveryState.ValueType  # 4
 """DELIVERY_STATE_REJECTED: the SMTP server refused it for good, or no time mends what keeps it from being sent. Final."""
 DELIVERY_STATE_NOT_SENT: DeliveryState.ValueType  # 5
 """DELIVERY_STATE_NOT_SENT: the call that waited for it (DELIVERY_MODE_WAIT) ended without it being sent; the same
-request with the same request_id sends it. Final until then.
+request with the same request_id sends it, or supersedes it if a newer message has its supersede_key. Final until
+then.
 """
 DELIVERY_STATE_UNKNOWN: DeliveryState.ValueType  # 6
 """DELIVERY_STATE_UNKNOWN: it may or may not arrive. Final, unless the SMTP server's reply comes late after all, or an

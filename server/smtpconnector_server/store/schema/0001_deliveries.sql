@@ -47,6 +47,8 @@ CREATE INDEX delivery_lapse ON delivery (expires_at) WHERE state = 'QUEUED' AND 
 CREATE INDEX delivery_in_hand ON delivery (owner) WHERE state = 'SENDING' AND owner <> '';
 CREATE INDEX delivery_supersede ON delivery (supersede_hash)
     WHERE state IN ('QUEUED', 'SENDING') AND supersede_hash IS NOT NULL;
+CREATE INDEX delivery_newer ON delivery (supersede_hash, created_at)
+    WHERE supersede_hash IS NOT NULL AND created_at > 0;
 CREATE INDEX delivery_held ON delivery (expires_at) WHERE state = 'UNKNOWN' AND wrapped_key IS NOT NULL;
 CREATE INDEX delivery_unknown ON delivery (id) WHERE state = 'UNKNOWN';
 CREATE INDEX delivery_caller ON delivery (caller, id);
