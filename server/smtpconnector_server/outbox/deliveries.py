@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from smtpconnector_server.store.store import Store
 
 _PROOF_OCTETS: Final = 16
+_MAY_HAVE_ARRIVED: Final = "It may have arrived, so it cannot be cancelled. It is not sent again by itself."
 
 _log = structlog.get_logger()
 
@@ -143,7 +144,8 @@ class Deliveries:
         with _asking("cancel"):
             kept = _seen(await self._store.cancel(kept.id), viewer)
         if kept.state is not State.CANCELLED:
-            raise _conflict(kept, "It cannot be cancelled any more.")
+            is_uncertain = kept.state is State.UNKNOWN
+            raise _conflict(kept, _MAY_HAVE_ARRIVED if is_uncertain else "It cannot be cancelled any more.")
         return kept
 
     async def resolve(self, viewer: Viewer, delivery_id: str, resolution: Resolution) -> Kept:

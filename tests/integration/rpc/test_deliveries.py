@@ -174,6 +174,20 @@ async def test_a_held_message_is_sent_again_once(tmp_path: Path) -> None:
         assert error.reason == "DELIVERY_STATE_CONFLICT"
 
 
+async def test_a_resend_that_is_cancelled_is_told_that_its_mail_may_have_arrived(tmp_path: Path) -> None:
+    faults = (Fault(State.ACCEPTED, close, connection=1), Fault(State.MAIL, stall, connection=2))
+    async with SmtpServer(*faults) as server, durable(server, tmp_path, grace=0.1) as service:
+        answer = await service.send(**MAIL)
+        await has_become(service, answer.delivery_id, UNKNOWN)
+        again = pb.ResolveDeliveryRequest(id=answer.delivery_id, resolution=pb.RESOLUTION_SEND_AGAIN)
+        await service.deliveries.ResolveDelivery(again, timeout=10)
+        cancel = pb.CancelDeliveryRequest(id=answer.delivery_id)
+        error = await refused(service.deliveries.CancelDelivery(cancel, timeout=10))
+        assert error.reason == "DELIVERY_STATE_CONFLICT"
+        assert "may have arrived" in error.text
+        assert not (await has_become(service, answer.delivery_id, UNKNOWN)).held
+
+
 async def test_messages_are_listed_page_by_page_the_newest_first(tmp_path: Path) -> None:
     async with good(tmp_path) as service:
         ids = []
