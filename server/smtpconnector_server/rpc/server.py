@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from smtpconnector.v1 import (
     connector_service_pb2,
@@ -19,7 +19,7 @@ from smtpconnector_server.rpc.boundary import BoundaryInterceptor
 from smtpconnector_server.rpc.streaming import Streams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from smtpconnector_server.rpc.callers import Callers, CallersFile
     from smtpconnector_server.rpc.delivery_servicer import DeliveryServicer
@@ -61,6 +61,24 @@ class BindError(OSError):
     """The address cannot be bound."""
 
 
+class _Generic:
+    """Where generated code adds a service, by its handlers alone and not method by method.
+
+    grpc.aio waits for the next call of each registered method, and with every call for all of them anew: a dozen
+    methods cost each call as much as reading its request.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self._server = server
+
+    def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """Add the handlers of a service."""
+        self._server.add_generic_rpc_handlers(tuple(handlers))
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, object]) -> None:
+        """Register no method."""
+
+
 class RpcServer:
     """A bound gRPC server that answers NOT_SERVING until it is started and while it drains."""
 
@@ -97,11 +115,14 @@ class RpcServer:
             options=(*_OPTIONS, ("grpc.so_reuseport", int(shares_port))),
         )
         self._health = health.aio.HealthServicer()
-        connector_service_pb2_grpc.add_ConnectorServiceServicer_to_server(servicer, self._server)
-        delivery_service_pb2_grpc.add_DeliveryServiceServicer_to_server(deliveries, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        added: Any = _Generic(self._server)  # as much of a server as adding needs
+        connector_service_pb2_grpc.add_ConnectorServiceServicer_to_server(servicer, added)
+        delivery_service_pb2_grpc.add_DeliveryServiceServicer_to_server(deliveries, added)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, added)
         if callers is None:  # the reflection service asks nobody who he is
-            reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+            names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflected = reflection.aio.ReflectionServicer(names)
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflected, added)  # type: ignore[no-untyped-call] # its stub has no types
         host, _, _ = listen.rpartition(":")
         try:
             port = (
