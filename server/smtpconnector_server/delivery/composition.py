@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from smtpconnector_server.config.origin import Origin
@@ -12,6 +12,7 @@ from smtpconnector_server.failure import Failure, Reason, Stage, Violation
 from smtpconnector_server.message.mail import new_message_id
 from smtpconnector_server.message.selection import select_template
 from smtpconnector_server.message.template import TemplateError, compile_template
+from smtpconnector_server.value_object import value_object
 
 if TYPE_CHECKING:
     from smtpconnector_server.config.model import Dsn, Server
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from smtpconnector_server.message.template import CompiledTemplate, Template
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_object(kw_only=True)
 class MailRequest:
     """A mail that somebody asks for."""
 
@@ -33,7 +34,7 @@ class MailRequest:
     """The caller's own template. None: the configuration's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_object(kw_only=True)
 class Composed:
     """A mail that is ready to go."""
 

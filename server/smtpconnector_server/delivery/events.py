@@ -6,8 +6,9 @@ No event holds a secret or an address of a mail. A hook returns at once and does
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
+
+from smtpconnector_server.value_object import value_object
 
 if TYPE_CHECKING:
     from smtpconnector_server.failure import Failure
@@ -16,7 +17,7 @@ SENT: Final = "SENT"
 """The outcome beside those of :class:`.failure.Outcome`: the SMTP server accepted the mail."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class MailEnded:
     """A mail has the outcome that its caller is told."""
 
@@ -29,7 +30,7 @@ class MailEnded:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class MailSettled:
     """A mail came to its end after its caller had been told that its outcome is unknown."""
 

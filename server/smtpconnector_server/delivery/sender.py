@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from smtpconnector_server.delivery.events import SENT, MailEnded, MailSettled
 from smtpconnector_server.delivery.retry import may_retry
 from smtpconnector_server.failure import Failure, Outcome, Reason, Stage
 from smtpconnector_server.smtp.envelope import Envelope
+from smtpconnector_server.value_object import value_object
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from smtpconnector_server.smtp.session import Session
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class Sent:
     """The SMTP server accepted the message."""
 

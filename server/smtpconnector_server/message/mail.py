@@ -26,6 +26,7 @@ from smtpconnector_server.message.header import (
 )
 from smtpconnector_server.message.otp_token import otp_token_line
 from smtpconnector_server.message.template import MAX_BODY_OCTETS, ContentType
+from smtpconnector_server.value_object import value_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,7 +42,7 @@ _MESSAGE_ID_OCTETS: Final = 16
 _BOUNDARY_OCTETS: Final = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_object(kw_only=True)
 class Mail:
     """One message to one recipient."""
 

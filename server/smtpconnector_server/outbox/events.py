@@ -7,18 +7,19 @@ is told in its task.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from smtpconnector_server.failure import Reason
 from smtpconnector_server.store.state import State
+from smtpconnector_server.value_object import value_object
 
 if TYPE_CHECKING:
     from smtpconnector_server.store.record import Attempt, Depth, Ending, Kept, Swept
     from smtpconnector_server.store.state import Mode
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class MessageAccepted:
     """The store has a message, or has one again that had not been sent."""
 
@@ -28,7 +29,7 @@ class MessageAccepted:
     mode: Mode
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class AttemptStarted:
     """A message is about to be sent."""
 
@@ -39,7 +40,7 @@ class AttemptStarted:
     """Whether the server that had it in hand before has ended, or was thought to."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class MessageDeferred:
     """An attempt ended with another one to come."""
 
@@ -53,7 +54,7 @@ class MessageDeferred:
     """Seconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class MessageEnded:
     """A message has come to its end by an attempt."""
 
@@ -68,7 +69,7 @@ class MessageEnded:
     """Since it was accepted."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class ClaimLost:
     """An attempt was stopped because somebody else has decided what becomes of the message."""
 
@@ -79,14 +80,14 @@ class ClaimLost:
     """What the message is now. None: not known."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class StoreSwept:
     """What time had made due in the store was done."""
 
     swept: Swept
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class QueueMeasured:
     """The queue was looked at."""
 

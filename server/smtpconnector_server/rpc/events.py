@@ -7,8 +7,10 @@ there for all that the call does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, TypeAlias
+
+from smtpconnector_server.value_object import value_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from smtpconnector_server.failure import Failure
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class CallStarted:
     """A call has come in."""
 
@@ -28,7 +30,7 @@ class CallStarted:
     """Its full name."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class CallEnded:
     """A call has its answer, or its caller has gone."""
 
@@ -40,7 +42,7 @@ class CallEnded:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class MailComposed:
     """A call asks for a mail that can be made."""
 
@@ -49,7 +51,7 @@ class MailComposed:
     """What making it took."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class LimitCountedAlone:
     """A mail was counted against a limit by this process alone, because the store could not be asked in time."""
 
@@ -57,7 +59,7 @@ class LimitCountedAlone:
     """Why, the first time; None while that goes on."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class LimitsShared:
     """The store counts against the limits again."""
 

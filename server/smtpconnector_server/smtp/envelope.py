@@ -6,8 +6,9 @@ An address that could end its command, or add a parameter to it, does not get in
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from smtpconnector_server.value_object import value_object
 
 if TYPE_CHECKING:
     from smtpconnector_server.config.model import Dsn
@@ -18,7 +19,7 @@ _NOT_IN_XTEXT: Final = re.compile(r"[^!-~]|[+=]")
 _UNSAFE: Final = re.compile(r"[\x00-\x20\x7f-\xa0<>\u2028\u2029\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_object(kw_only=True)
 class Envelope:
     """Who sends, and who receives.
 

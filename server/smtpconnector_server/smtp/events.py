@@ -6,8 +6,9 @@ No event holds a secret or an address of a mail. A hook returns at once and does
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from smtpconnector_server.value_object import value_object
 
 if TYPE_CHECKING:
     from smtpconnector_server.failure import Failure, Reason, Stage
@@ -18,7 +19,7 @@ StepTime: TypeAlias = "tuple[Stage, float]"
 """A step of opening a session, and the seconds that it took."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class SessionOpened:
     """A session is open and authenticated."""
 
@@ -31,7 +32,7 @@ class SessionOpened:
     """The steps, in order. EHLO is there twice where STARTTLS was used."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class SessionFailed:
     """A session could not be opened."""
 
@@ -43,7 +44,7 @@ class SessionFailed:
     """The steps, in order; the last one is that which failed."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class SessionAwaited:
     """A mail got a session, or gave up waiting for one."""
 
@@ -53,7 +54,7 @@ class SessionAwaited:
     was_lent: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class TransactionEnded:
     """A mail was tried on a session."""
 
@@ -67,7 +68,7 @@ class TransactionEnded:
     """None: the server accepted the mail."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class SessionClosed:
     """A session ended."""
 
@@ -79,7 +80,7 @@ class SessionClosed:
     """Mails tried on it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class SteppedDown:
     """A server showed that it does not cope with a level and gets a lower one for a day."""
 
@@ -90,7 +91,7 @@ class SteppedDown:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class BreakerOpened:
     """After repeated failures nothing is opened for a while."""
 
@@ -101,7 +102,7 @@ class BreakerOpened:
     """The last one."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class BreakerClosed:
     """The server works again."""
 
@@ -109,7 +110,7 @@ class BreakerClosed:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class PauseHeard:
     """Another process of this service has begun a pause, which is kept here as well."""
 
@@ -120,7 +121,7 @@ class PauseHeard:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class TokenRenewed:
     """A token end point was asked for an OAuth 2.0 access token."""
 
@@ -130,7 +131,7 @@ class TokenRenewed:
     """None: it gave one."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class LineSaid:
     """A line was said on a connection whose configuration asks for a transcript."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from smtpconnector_server.failure import Stage
 from smtpconnector_server.smtp.reader import ProtocolViolation, ReplyReader
+from smtpconnector_server.value_object import value_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +81,7 @@ class Fault(Enum):
     """The connection was closed or broke."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class Accepted:
     """The server took responsibility for the mail."""
 
@@ -116,7 +117,7 @@ class Broken:
 End: TypeAlias = Accepted | Refused | Broken
 
 
-@dataclass(frozen=True, slots=True)
+@value_object()
 class _Flight:
     """Octets that go out together, and the commands in them that will be replied to."""
 

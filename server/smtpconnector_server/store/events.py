@@ -6,11 +6,12 @@ A hook returns at once and does not raise.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from smtpconnector_server.value_object import value_object
 
-@dataclass(frozen=True, slots=True)
+
+@value_object()
 class StoreAsked:
     """The store was asked to do something."""
 

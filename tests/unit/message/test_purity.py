@@ -8,7 +8,7 @@ import pytest
 import smtpconnector_server.message
 
 MODULES = sorted(Path(smtpconnector_server.message.__file__).parent.glob("*.py"))
-ALLOWED = ("smtpconnector_server.failure", "smtpconnector_server.message")
+ALLOWED = ("smtpconnector_server.failure", "smtpconnector_server.message", "smtpconnector_server.value_object")
 IMPURE = {"asyncio", "socket", "ssl", "threading", "os", "grpc", "google", "smtpconnector", "logging", "structlog"}
 
 
