@@ -22,8 +22,8 @@ _LINE: Final = re.compile(rb"([2-5][0-9]{2})(?:([ -])([^\x00-\x08\x0a-\x1f\x7f]*
 _ONE_LINE: Final = re.compile(rb"([2-5][0-9]{2})(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?\r\n")
 """Control characters are not text (RFC 5321, section 4.2); octets above 127 are not either, but are common."""
 
-_from_common_line: Final = lru_cache(maxsize=64)(Reply.from_line)
-"""Servers say the same mail after mail. A text with an address is personal and not kept."""
+_MAX_COMMON: Final = 512
+"""Octets that come at once and are worth remembering."""
 
 
 class ProtocolViolation(Exception):  # noqa: N818 - the server's fault, by its name
@@ -66,15 +66,13 @@ class ReplyReader:
         """
         replies: list[Reply] = []
         if not (self._rest or self._code):
-            # Replies of one line, which most are, in one look each; what is left is for the slow and exact way.
-            start = 0
-            while (found := _ONE_LINE.match(octets, start)) is not None and found.end() - start <= MAX_LINE:
-                code, text = found.groups(b"")
-                replies.append((Reply.from_line if b"@" in text else _from_common_line)(int(code), text))
-                start = found.end()
-            if start == len(octets):
+            # Replies of one line, which most are; what is left is for the slow and exact way.
+            is_common = len(octets) <= _MAX_COMMON and b"@" not in octets  # an address is personal and not kept
+            found, end = (_common_replies if is_common else _one_line_replies)(octets)
+            replies.extend(found)
+            if end == len(octets):
                 return replies
-            octets = octets[start:]
+            octets = octets[end:]
         *lines, self._rest = (self._rest + octets).split(b"\n")
         for line in lines:
             reply = self._take(line)
@@ -115,3 +113,18 @@ class ReplyReader:
             raise ProtocolViolation(f"a reply line of more than {MAX_LINE} octets")
         if self._size + length > MAX_REPLY:
             raise ProtocolViolation(f"a reply of more than {MAX_REPLY} octets")
+
+
+def _one_line_replies(octets: bytes) -> tuple[tuple[Reply, ...], int]:
+    """Return the replies of one line that octets begin with, and where the last one ends."""
+    replies: list[Reply] = []
+    end = 0
+    while (found := _ONE_LINE.match(octets, end)) is not None and found.end() - end <= MAX_LINE:
+        code, text = found.groups(b"")
+        replies.append(Reply.from_line(int(code), text))
+        end = found.end()
+    return tuple(replies), end
+
+
+_common_replies: Final = lru_cache(maxsize=64)(_one_line_replies)
+"""Servers say the same mail after mail."""
