@@ -6,16 +6,17 @@ or token is ever a field. What libraries log comes without its values, and never
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
-from json import JSONEncoder
 from typing import IO, TYPE_CHECKING, Any, AnyStr, Final, Generic, Literal, TypeAlias
 
 import structlog
+from pydantic_core import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -24,7 +25,6 @@ LogFormat: TypeAlias = Literal["auto", "json", "text"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 _MAX_LIBRARY_TEXT: Final = 200
-_ENCODER: Final = JSONEncoder(default=repr)
 
 _log = structlog.get_logger()
 
@@ -60,7 +60,10 @@ def _to_the_second(seconds: int) -> str:
 
 
 def _to_json(_logger: object, _method: str, event: Mapping[str, Any]) -> bytes:
-    return _ENCODER.encode(event).encode()  # a line a mail: octets spare a text's layers
+    try:
+        return to_json(event, fallback=repr)
+    except ValueError:  # half of a surrogate pair, from the name of a file
+        return json.dumps(event, default=repr).encode()
 
 
 class _Lines(Generic[AnyStr]):

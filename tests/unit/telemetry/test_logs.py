@@ -65,3 +65,24 @@ def test_a_log_on_a_full_disk_breaks_nothing(log_format: str) -> None:
             [sys.executable, "-c", UNWRITTEN, log_format], stdout=subprocess.PIPE, stderr=full, timeout=30, check=False
         )
     assert ended.stdout == b"goes on\n"
+
+
+ODD = """
+import structlog
+from smtpconnector_server.telemetry.logs import configure_logs
+
+configure_logs("json", "debug")
+log = structlog.get_logger()
+log.info("said", file="a\\udcffb", milliseconds=1.5, nothing=None)
+log.info("said", kind=ValueError, octets=b"\\xff")
+log.info("said", text="Grüße\\u2028\\n")
+"""
+
+
+def test_a_value_that_json_does_not_know_breaks_no_line() -> None:
+    ended = subprocess.run([sys.executable, "-c", ODD], capture_output=True, text=True, timeout=30, check=True)  # noqa: S603 - our own script
+    lines = [json.loads(line) for line in ended.stderr.split("\n")[:-1]]
+    assert [line["event"] for line in lines] == ["said"] * 3
+    assert (lines[0]["file"], lines[0]["milliseconds"], lines[0]["nothing"]) == ("a\udcffb", 1.5, None)
+    assert (lines[1]["kind"], lines[1]["octets"]) == ("<class 'ValueError'>", r"b'\xff'")
+    assert lines[2]["text"] == "Grüße\u2028\n"
