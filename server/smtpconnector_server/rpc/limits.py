@@ -55,7 +55,8 @@ class Limits:
     def __init__(self, settings: LimitSettings, shared: SharedRates | None = None) -> None:
         self._settings = settings
         self._shared = shared
-        self._calls: Counter[str] = Counter()
+        self._calls = 0
+        self._calls_of: Counter[str] = Counter()
         self._rates = {
             name: rates
             for name, rates in (
@@ -76,20 +77,22 @@ class Limits:
         Raises:
             Failure: SERVICE_OVERLOADED.
         """
-        if self._calls.total() >= self._settings.calls or self._calls[caller] >= self._settings.calls_per_caller:
+        if self._calls >= self._settings.calls or self._calls_of[caller] >= self._settings.calls_per_caller:
             raise Failure(
                 Reason.SERVICE_OVERLOADED,
                 "Too many calls at once. Try again in a moment, or spread them over more servers.",
                 stage=Stage.REQUEST,
                 retry_after=_OVERLOAD_RETRY_SECONDS,
             )
-        self._calls[caller] += 1
+        self._calls += 1
+        self._calls_of[caller] += 1
         try:
             yield
         finally:
-            self._calls[caller] -= 1
-            if not self._calls[caller]:
-                del self._calls[caller]
+            self._calls -= 1
+            self._calls_of[caller] -= 1
+            if not self._calls_of[caller]:
+                del self._calls_of[caller]
 
     async def count_mail(self, recipient: Address | None, *, client_ip: str, profile: str | None) -> float:
         """Count a mail that is about to be sent, or a look that costs the provider as much.
