@@ -17,6 +17,8 @@ from smtpconnector_server.message.number import format_number
 Json: TypeAlias = "bool | float | str | Sequence[Json] | Mapping[str, Json] | None"
 """A JSON value; objects are dicts and arrays are lists."""
 Payload: TypeAlias = Mapping[str, Json]
+_Path: TypeAlias = tuple[str | int, ...]
+"""Keys and indices that lead to a value."""
 
 MAX_DEPTH: Final = 16
 MAX_OCTETS: Final = 64 * 1024
@@ -67,28 +69,29 @@ def check_payload(payload: Payload) -> tuple[Violation, ...]:
     as eight octets. A size or depth over the limit ends the check.
     """
     violations: list[Violation] = []
-    pending: list[tuple[str, int, Json]] = [("payload", 1, payload)]
+    pending: list[tuple[_Path, Json]] = [((), payload)]
     octets = 0
     while pending:
-        path, depth, value = pending.pop()
+        path, value = pending.pop()
         if isinstance(value, str):
             octets += _text_octets(value, path, violations)
         elif isinstance(value, dict | list):
-            if depth > MAX_DEPTH:
+            if len(path) >= MAX_DEPTH:
                 return (*violations, Violation("payload", f"is nested deeper than {MAX_DEPTH} levels"))
             octets += 1 + max(len(value), 1)  # brackets and commas
             if isinstance(value, dict):
-                octets += sum(_text_octets(key, path, violations) + 1 for key in value)
-                children = [(f"{path}.{_shown(key)}", depth + 1, child) for key, child in value.items()]
+                for key in value:
+                    octets += _text_octets(key, path, violations) + 1
+                children = [((*path, key), child) for key, child in value.items()]
             else:
-                children = [(f"{path}.{index}", depth + 1, child) for index, child in enumerate(value)]
+                children = [((*path, index), child) for index, child in enumerate(value)]
             pending.extend(reversed(children))
         elif isinstance(value, bool) or value is None:
             octets += 4
         else:
             octets += _NUMBER_OCTETS
             if not _is_finite(value):
-                violations.append(Violation(path, "is not a finite number"))
+                violations.append(Violation(_field(path), "is not a finite number"))
         if octets > MAX_OCTETS:
             return (*violations, Violation("payload", f"is larger than {MAX_OCTETS // 1024} KiB as JSON"))
     return tuple(violations)
@@ -101,13 +104,13 @@ def _element(array: list[Json], key: str) -> Json:
     return len(array) if key == "length" else None
 
 
-def _text_octets(text: str, path: str, violations: list[Violation]) -> int:
+def _text_octets(text: str, path: _Path, violations: list[Violation]) -> int:
     if text.isascii():
         return len(text) + 2
     try:
         return len(text.encode()) + 2
     except UnicodeEncodeError:
-        violations.append(Violation(path, "is not Unicode text: it holds half of a surrogate pair"))
+        violations.append(Violation(_field(path), "is not Unicode text: it holds half of a surrogate pair"))
         return len(text) + 2
 
 
@@ -120,6 +123,7 @@ def _is_finite(number: object) -> bool:
         return False
 
 
-def _shown(key: str) -> str:
-    """Return a key as it may stand in a path of an error: a caller's key can be anything."""
-    return key if _PRINTABLE_KEY.fullmatch(key) else "?"
+def _field(path: _Path) -> str:
+    """Return a path as it may stand in an error: a caller's key can be anything."""
+    shown = (str(key) if isinstance(key, int) or _PRINTABLE_KEY.fullmatch(key) else "?" for key in path)
+    return ".".join(("payload", *shown))

@@ -82,9 +82,10 @@ def to_send_response(composed: Composed, sent: Sent | None = None) -> pb.SendMes
     )
     if sent is not None:
         response.attempts = sent.attempts
-        response.reply.code = sent.reply.code
-        response.reply.enhanced_code = sent.reply.enhanced_code
-        response.reply.text = sent.reply.text
+        reply = response.reply
+        reply.code = sent.reply.code
+        reply.enhanced_code = sent.reply.enhanced_code
+        reply.text = sent.reply.text
     return response
 
 
