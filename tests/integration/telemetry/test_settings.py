@@ -63,7 +63,7 @@ async def test_who_has_the_key_finds_the_lines_of_a_recipient(tmp_path: Path) ->
             line = await server.line("call_finished")
             assert await server.stop() == 0
         assert line["recipient"] == hmac.digest(KEY.encode(), b"ada@example.com", "sha256").hex()[:16]
-        assert b"ada" not in server.errors.lower()
+        assert not any(part in server.errors.lower() for part in (b"ada@", b"example.com"))  # "ada" may be hexadecimal
 
 
 async def test_traces_without_their_packages_are_a_warning_and_mails_go_on(tmp_path: Path) -> None:
