@@ -140,9 +140,10 @@ def _write(profile: dict[str, Any], folder: Path) -> Path:
 
 
 def ours(*flags: str) -> list[str]:
-    """Return the command of our service."""
+    """Return the command of our service, with every feature on."""
     command = [str(Path(sys.executable).parent / "smtpconnector"), "serve", "--listen", "127.0.0.1:{port}"]
-    return [*command, "--profile", "default={profile}", "--log-format", "json", *flags]
+    command += ["--profile", "default={profile}", "--log-format", "json", "--metrics-listen", "127.0.0.1:0"]
+    return [*command, *flags]
 
 
 def _node(way: str, library: str) -> list[str | Path]:
