@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, TypeVar, dataclass_transform
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
-def value_object(*, kw_only: bool = False) -> Callable[[type[T]], type[T]]:
+def value_object(*, kw_only: bool = False) -> Callable[[type[_T]], type[_T]]:
     """Make a class of what is created for each mail a dataclass with slots.
 
     Args:

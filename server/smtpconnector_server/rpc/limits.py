@@ -56,6 +56,7 @@ class Limits:
         self._settings = settings
         self._shared = shared
         self._calls = 0
+        """Of all callers: to add them up would cost each call the more the more callers there are."""
         self._calls_of: Counter[str] = Counter()
         self._rates = {
             name: rates

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from smtpconnector_server.delivery.sender import Sent
     from smtpconnector_server.message.template import Template
     from smtpconnector_server.smtp.capabilities import Capabilities
+    from smtpconnector_server.smtp.reply import Reply
     from smtpconnector_server.smtp.transaction import Level
 
 _USAGE_TYPE: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,64}")
@@ -77,16 +78,18 @@ def to_mail_request(request: pb.SendMessageRequest, violations: list[Violation])
 
 def to_send_response(composed: Composed, sent: Sent | None = None) -> pb.SendMessageResponse:
     """Return the answer to a message that was accepted, or only validated."""
-    response = pb.SendMessageResponse(
-        message_id=composed.mail.message_id, usage_type=composed.usage_type, host=composed.server.host
+    return pb.SendMessageResponse(
+        message_id=composed.mail.message_id,
+        usage_type=composed.usage_type,
+        host=composed.server.host,
+        attempts=sent.attempts if sent is not None else 0,
+        reply=to_reply(sent.reply) if sent is not None else None,
     )
-    if sent is not None:
-        response.attempts = sent.attempts
-        reply = response.reply
-        reply.code = sent.reply.code
-        reply.enhanced_code = sent.reply.enhanced_code
-        reply.text = sent.reply.text
-    return response
+
+
+def to_reply(reply: Reply) -> pb.SmtpReply:
+    """Return what an SMTP server said."""
+    return pb.SmtpReply(code=reply.code, enhanced_code=reply.enhanced_code, text=reply.text)
 
 
 def to_depth(request: pb.ValidateConfigRequest) -> tuple[Depth, Address | None]:

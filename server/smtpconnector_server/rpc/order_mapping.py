@@ -13,6 +13,7 @@ from smtpconnector_server.failure import Failure, Reason, Stage, Violation
 from smtpconnector_server.outbox.answer import expired
 from smtpconnector_server.outbox.order import Order
 from smtpconnector_server.rpc.configurations import DEFAULT_PROFILE
+from smtpconnector_server.rpc.mapping import to_reply
 from smtpconnector_server.store.state import Mode, UncertainPolicy
 
 if TYPE_CHECKING:
@@ -131,19 +132,15 @@ def content(request: pb.SendMessageRequest) -> bytes:
 
 def to_receipt_response(receipt: Receipt) -> pb.SendMessageResponse:
     """Return the answer to a message that the store keeps."""
-    response = pb.SendMessageResponse(
+    return pb.SendMessageResponse(
         message_id=receipt.message_id,
         usage_type=receipt.usage_type,
         host=receipt.host,
         attempts=receipt.connections,
         delivery_id=receipt.id,
         state=delivery_pb2.DeliveryState.Value(f"DELIVERY_STATE_{receipt.state}"),
+        reply=to_reply(receipt.reply) if receipt.reply is not None else None,
     )
-    if receipt.reply is not None:
-        response.reply.code = receipt.reply.code
-        response.reply.enhanced_code = receipt.reply.enhanced_code
-        response.reply.text = receipt.reply.text
-    return response
 
 
 def _expires_at(request: pb.SendMessageRequest, violations: list[Violation]) -> float:

@@ -163,29 +163,32 @@ async def test_a_held_message_is_dropped_for_good(tmp_path: Path) -> None:
         assert (error.code, error.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "DELIVERY_STATE_CONFLICT")
 
 
-async def test_a_held_message_is_sent_again_once(tmp_path: Path) -> None:
+@asynccontextmanager
+async def resending(folder: Path) -> AsyncIterator[tuple[Service, str]]:
+    """A held message that was let go again, and whose second attempt does not get far."""
     faults = (Fault(State.ACCEPTED, close, connection=1), Fault(State.MAIL, stall, connection=2))
-    async with SmtpServer(*faults) as server, durable(server, tmp_path, grace=0.1) as service:
+    async with SmtpServer(*faults) as server, durable(server, folder, grace=0.1) as service:
         answer = await service.send(**MAIL)
         await has_become(service, answer.delivery_id, UNKNOWN)
         again = pb.ResolveDeliveryRequest(id=answer.delivery_id, resolution=pb.RESOLUTION_SEND_AGAIN)
         assert (await service.deliveries.ResolveDelivery(again, timeout=10)).delivery.state == QUEUED
+        yield service, answer.delivery_id
+
+
+async def test_a_held_message_is_sent_again_once(tmp_path: Path) -> None:
+    async with resending(tmp_path) as (service, delivery_id):
+        again = pb.ResolveDeliveryRequest(id=delivery_id, resolution=pb.RESOLUTION_SEND_AGAIN)
         error = await refused(service.deliveries.ResolveDelivery(again, timeout=10))
         assert error.reason == "DELIVERY_STATE_CONFLICT"
 
 
 async def test_a_resend_that_is_cancelled_is_told_that_its_mail_may_have_arrived(tmp_path: Path) -> None:
-    faults = (Fault(State.ACCEPTED, close, connection=1), Fault(State.MAIL, stall, connection=2))
-    async with SmtpServer(*faults) as server, durable(server, tmp_path, grace=0.1) as service:
-        answer = await service.send(**MAIL)
-        await has_become(service, answer.delivery_id, UNKNOWN)
-        again = pb.ResolveDeliveryRequest(id=answer.delivery_id, resolution=pb.RESOLUTION_SEND_AGAIN)
-        await service.deliveries.ResolveDelivery(again, timeout=10)
-        cancel = pb.CancelDeliveryRequest(id=answer.delivery_id)
+    async with resending(tmp_path) as (service, delivery_id):
+        cancel = pb.CancelDeliveryRequest(id=delivery_id)
         error = await refused(service.deliveries.CancelDelivery(cancel, timeout=10))
         assert error.reason == "DELIVERY_STATE_CONFLICT"
         assert "may have arrived" in error.text
-        assert not (await has_become(service, answer.delivery_id, UNKNOWN)).held
+        assert not (await has_become(service, delivery_id, UNKNOWN)).held
 
 
 async def test_messages_are_listed_page_by_page_the_newest_first(tmp_path: Path) -> None:
